@@ -1,0 +1,1 @@
+//! Decides whom to offer which resources, and when.

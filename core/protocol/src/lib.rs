@@ -1,0 +1,1 @@
+//! Mesos' messages and their encodings: protobuf, Mesos JSON, RecordIO, pids, durations.

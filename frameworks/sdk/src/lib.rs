@@ -1,0 +1,1 @@
+//! Write a scheduler or an executor in Rust, over the public HTTP APIs.

@@ -1,0 +1,1 @@
+//! Runs processes in containers, fetches what they need, reports what they use.

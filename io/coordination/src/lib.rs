@@ -1,0 +1,1 @@
+//! Registry storage and leader detection.

@@ -1,0 +1,1 @@
+//! The daemons: event loops, HTTP APIs, storage, timers.
