@@ -1,0 +1,121 @@
+//! The read model: what state queries are answered from, without stopping the master.
+//!
+//! Records are shared (`Arc`): a record that did not change between two snapshots is the same
+//! pointer in both, so that a shell may cache its encoding by `Arc::ptr_eq`, or the encoding of the
+//! whole by [`Snapshot::version`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use protocol::pid::Pid;
+use protocol::time::Timestamp;
+use protocol::{mesos, scheduler};
+use resources::Resources;
+
+use crate::metrics::Metrics;
+
+/// The whole cluster at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Grows with every change of anything below but [`Snapshot::metrics`].
+    pub version: u64,
+    /// Who the master is: id, pid, address, version, capabilities.
+    pub master: Arc<mesos::MasterInfo>,
+    /// When the process started leading (the two are one moment: the core exists only while it leads).
+    pub elected_time: Timestamp,
+    /// Agents that registered, connected or not, in the order of their ids.
+    pub agents: BTreeMap<mesos::AgentId, Arc<AgentView>>,
+    /// Agents known from the registry that have not come back yet.
+    pub recovered_agents: BTreeMap<mesos::AgentId, Arc<mesos::AgentInfo>>,
+    /// How many agents are unreachable.
+    pub unreachable_agents: usize,
+    /// Frameworks that are subscribed, disconnected or recovered.
+    pub frameworks: BTreeMap<mesos::FrameworkId, Arc<FrameworkView>>,
+    /// Frameworks removed, oldest first; bounded by `Config::max_completed_frameworks`.
+    pub completed_frameworks: Vec<Arc<FrameworkView>>,
+    /// Roles with a framework, a weight, a reservation or a quota, in order of their names.
+    pub roles: BTreeMap<String, Arc<RoleView>>,
+    /// Counters and gauges, as of this moment.
+    pub metrics: Metrics,
+}
+
+/// One registered agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentView {
+    /// As registered; its resources are those without oversubscription and before reservations.
+    pub info: Arc<mesos::AgentInfo>,
+    /// Where it listens.
+    pub pid: Pid,
+    /// The version of its software.
+    pub version: String,
+    /// What it can do.
+    pub capabilities: Vec<mesos::agent_info::Capability>,
+    /// When it first registered with this master.
+    pub registered_time: Timestamp,
+    /// When it last reregistered with this master.
+    pub reregistered_time: Option<Timestamp>,
+    /// Whether its link is up.
+    pub connected: bool,
+    /// Whether its resources may be offered.
+    pub active: bool,
+    /// Whether an operator took it out of the offers.
+    pub deactivated: bool,
+    /// All it has, reservations, volumes and oversubscription included.
+    pub total_resources: Resources,
+    /// What tasks and executors hold.
+    pub used_resources: Resources,
+    /// What is offered at the moment.
+    pub offered_resources: Resources,
+    /// Task counts for `/state-summary`, by framework.
+    pub frameworks: Vec<mesos::FrameworkId>,
+}
+
+/// One framework, with its tasks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FrameworkView {
+    /// As last subscribed or updated, its id included.
+    pub info: Arc<mesos::FrameworkInfo>,
+    /// The driver's address; none for a framework on the HTTP API.
+    pub pid: Option<Pid>,
+    /// Whether it gets offers.
+    pub active: bool,
+    /// Whether a driver or a stream is there.
+    pub connected: bool,
+    /// Known from the registry or from an agent, and not subscribed with this master yet.
+    pub recovered: bool,
+    /// When it first subscribed to this master, or was recovered.
+    pub registered_time: Timestamp,
+    /// When it last resubscribed to this master.
+    pub reregistered_time: Option<Timestamp>,
+    /// When it was removed.
+    pub unregistered_time: Option<Timestamp>,
+    /// What it holds in tasks and executors.
+    pub used_resources: Resources,
+    /// What it is offered.
+    pub offered_resources: Resources,
+    /// Its outstanding offers, by id.
+    pub offers: Vec<Arc<mesos::Offer>>,
+    /// Its tasks that have not ended, or whose end it has not acknowledged, by id.
+    pub tasks: Vec<Arc<mesos::Task>>,
+    /// Its tasks on unreachable agents, oldest first; bounded.
+    pub unreachable_tasks: Vec<Arc<mesos::Task>>,
+    /// Its tasks that ended, oldest first; bounded.
+    pub completed_tasks: Vec<Arc<mesos::Task>>,
+    /// Its running executors, command executors left out.
+    pub executors: Vec<(mesos::AgentId, Arc<mesos::ExecutorInfo>)>,
+    /// The offer constraints of its subscription.
+    pub offer_constraints: Option<Arc<scheduler::OfferConstraints>>,
+}
+
+/// One role.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoleView {
+    /// Its share; 1 by default.
+    pub weight: f64,
+    /// Who is subscribed to it or holds resources of it.
+    pub frameworks: Vec<mesos::FrameworkId>,
+    /// What these hold or are offered in this role.
+    pub allocated: Resources,
+    /// What agents keep for it.
+    pub reserved: Resources,
+}
