@@ -1,0 +1,107 @@
+//! What the allocator is told about its surroundings, frameworks and agents, and what it answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use protocol::mesos::{AgentId, FrameworkId};
+use resources::{Quantities, Resources};
+
+/// Settings of one allocator, each named after the master flag it comes from.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `--min_allocatable_resources`: an allocation must hold at least one of these amounts. Empty:
+    /// anything may be allocated.
+    pub minimum_allocatable: Vec<Quantities>,
+    /// `--filter_gpu_resources`: agents with GPUs are for frameworks with GPU_RESOURCES alone.
+    pub filter_gpu_resources: bool,
+    /// `--fair_sharing_excluded_resource_names`: resources that no dominant share is computed from.
+    pub fair_sharing_excluded: BTreeSet<String>,
+    /// `--allocation_interval`: no filter lasts shorter than this, and a shared resource is offered at
+    /// most once in it. A framework that declines without a filter (`refuse_seconds` 0) is asked again
+    /// after it: otherwise the two would go round as fast as the network lets them.
+    pub allocation_interval: Duration,
+    /// The region of the master (`--domain`); agents of other regions are remote. `None`: no agent is.
+    pub region: Option<String>,
+}
+
+impl Default for Config {
+    /// The defaults of Mesos' flags (`src/master/constants.hpp`), except that the minimum is empty: its
+    /// default is the text of a flag.
+    fn default() -> Self {
+        Self {
+            minimum_allocatable: Vec::new(),
+            filter_gpu_resources: true,
+            fair_sharing_excluded: BTreeSet::new(),
+            allocation_interval: Duration::from_secs(1),
+            region: None,
+        }
+    }
+}
+
+/// What the allocator needs to know of a framework.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FrameworkProfile {
+    /// The roles it is subscribed to (`FrameworkInfo.roles`, or the one of `FrameworkInfo.role`).
+    pub roles: BTreeSet<String>,
+    /// Those of `roles` that want no offers for now; others are ignored.
+    pub suppressed_roles: BTreeSet<String>,
+    /// What it understands.
+    pub capabilities: FrameworkCapabilities,
+    /// `FrameworkInfo.offer_filters`: per role, in place of [`Config::minimum_allocatable`].
+    pub minimum_allocatable: BTreeMap<String, Vec<Quantities>>,
+    /// Whether it is connected and may get offers.
+    pub active: bool,
+}
+
+/// The capabilities of a framework that decide what it can be offered
+/// (`FrameworkInfo.Capability.Type`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameworkCapabilities {
+    /// MULTI_ROLE: agents without that capability are not offered to it.
+    pub multi_role: bool,
+    /// GPU_RESOURCES.
+    pub gpu_resources: bool,
+    /// REVOCABLE_RESOURCES: without it, revocable resources are left out.
+    pub revocable_resources: bool,
+    /// SHARED_RESOURCES: without it, shared volumes are left out.
+    pub shared_resources: bool,
+    /// RESERVATION_REFINEMENT: without it, resources with more than one reservation are left out.
+    pub reservation_refinement: bool,
+    /// REGION_AWARE: without it, remote agents are not offered to it.
+    pub region_aware: bool,
+}
+
+/// What the allocator needs to know of an agent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AgentProfile {
+    /// All it has, used or not, not allocated to any role.
+    pub total: Resources,
+    /// What it understands.
+    pub capabilities: AgentCapabilities,
+    /// Its region (`SlaveInfo.domain.fault_domain.region.name`).
+    pub region: Option<String>,
+    /// Whether it is connected and its resources may be offered.
+    pub active: bool,
+}
+
+/// The capabilities of an agent that decide to whom it can be offered (`SlaveInfo.Capability.Type`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AgentCapabilities {
+    /// MULTI_ROLE: without it, MULTI_ROLE frameworks get nothing from it.
+    pub multi_role: bool,
+    /// HIERARCHICAL_ROLE: without it, roles with a `/` get nothing from it.
+    pub hierarchical_role: bool,
+}
+
+/// Resources of one agent given to one framework in one role, to be sent as one offer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Allocation {
+    /// Who gets them.
+    pub framework: FrameworkId,
+    /// The role they are allocated to.
+    pub role: String,
+    /// Where they are.
+    pub agent: AgentId,
+    /// What they are, each with `allocation_info.role` set to `role`.
+    pub resources: Resources,
+}
