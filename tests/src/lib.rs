@@ -1,1 +1,13 @@
-//! Black-box tests: real processes, real clients.
+//! Starts real clusters of real processes and watches them from outside.
+//!
+//! The tests in `tests/tests` know Meseta as its users do: a binary, its flags and its HTTP APIs.
+//! Everything a test starts ends with it, also when it fails: dropping a [`Cluster`] kills its
+//! daemons and every process that still works in one of its sandboxes.
+
+mod client;
+mod cluster;
+mod process;
+
+pub use client::{get, get_json, post_json, try_get_json};
+pub use cluster::{Agent, Cluster, ClusterOptions};
+pub use process::{Output, Process, binary, free_port, run, wait_until};

@@ -1,0 +1,51 @@
+//! The smallest HTTP client that the tests need.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// How long a single request may take before the test fails.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(REQUEST_TIMEOUT))
+        .http_status_as_error(false)
+        .build()
+        .into()
+}
+
+/// The status and body of a GET.
+#[must_use]
+pub fn get(url: &str) -> (u16, String) {
+    let mut response = agent().get(url).call().unwrap_or_else(|e| panic!("GET {url}: {e}"));
+    let body = response.body_mut().read_to_string().unwrap_or_else(|e| panic!("GET {url}: {e}"));
+    (response.status().as_u16(), body)
+}
+
+/// The JSON body of a GET, `None` while nobody listens or the answer is no success.
+#[must_use]
+pub fn try_get_json(url: &str) -> Option<Value> {
+    let mut response = agent().get(url).call().ok()?;
+    if response.status().as_u16() != 200 {
+        return None;
+    }
+    serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()
+}
+
+/// The JSON body of a GET that must succeed.
+#[must_use]
+pub fn get_json(url: &str) -> Value {
+    let (status, body) = get(url);
+    assert_eq!(status, 200, "GET {url}: {body}");
+    serde_json::from_str(&body).unwrap_or_else(|e| panic!("GET {url}: {e}: {body}"))
+}
+
+/// The status and body of a POST of JSON.
+#[must_use]
+pub fn post_json(url: &str, body: &Value) -> (u16, String) {
+    let request = agent().post(url).header("Content-Type", "application/json");
+    let mut response = request.send(body.to_string()).unwrap_or_else(|e| panic!("POST {url}: {e}"));
+    let body = response.body_mut().read_to_string().unwrap_or_else(|e| panic!("POST {url}: {e}"));
+    (response.status().as_u16(), body)
+}
