@@ -1,57 +1,348 @@
-// Signatures. Unknown frameworks and agents are ignored (they may have been removed a moment ago) unless noted.
-impl Allocator {
-    pub fn new(config: Config) -> Self;
+//! The allocator's state, and the accounting that all its calls share.
 
-    /// Adds a framework, or fills one in that agents have named as a user of theirs before.
-    /// `used`: what it already holds, per agent, allocated to roles. Agents not known yet are skipped (they bring it
-    /// with `add_agent`), and so are agents that already track something for this framework. Panics when added twice.
-    pub fn add_framework(&mut self, id: &FrameworkId, profile: FrameworkProfile, used: &[(AgentId, Resources)]);
-    /// New roles, suppression, capabilities... (UPDATE_FRAMEWORK, resubscription). Filters of roles it left are dropped.
-    pub fn update_framework(&mut self, id: &FrameworkId, profile: FrameworkProfile);
-    /// Frees everything it still holds.
-    pub fn remove_framework(&mut self, id: &FrameworkId);
-    /// Connected again: offers flow (its filters are kept; suppression too).
-    pub fn activate_framework(&mut self, id: &FrameworkId);
-    /// Disconnected: no offers; what it holds stays its own until recovered. Drops its filters (as Mesos does).
-    pub fn deactivate_framework(&mut self, id: &FrameworkId);
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-    /// `used`: what tasks and executors on it already hold, allocated to roles; frameworks may be unknown yet.
-    /// Panics when added twice.
-    pub fn add_agent(&mut self, id: &AgentId, profile: AgentProfile, used: &[(FrameworkId, Resources)]);
-    /// New total, capabilities, region. A changed total clears the filters for this agent.
-    pub fn update_agent(&mut self, id: &AgentId, profile: AgentProfile);
-    /// Attributes changed: frameworks may want it now.
-    pub fn clear_agent_filters(&mut self, id: &AgentId);
-    /// What was allocated on it is forgotten; later `recover_resources` for it are ignored.
-    pub fn remove_agent(&mut self, id: &AgentId);
-    pub fn activate_agent(&mut self, id: &AgentId);
-    pub fn deactivate_agent(&mut self, id: &AgentId);
+use protocol::mesos::{AgentId, FrameworkId};
+use protocol::time::Timestamp;
+use resources::{Resource, Resources};
 
-    /// Gives back what was declined or left unused (`refuse: Some(..)`), or what was freed by a terminated task, a rescinded
-    /// offer... (`refuse: None`: offered again at the next `allocate`, to anyone). `resources` carry their allocation role
-    /// (may be several). `Some(d)`: this framework is not offered these resources (or a subset), in this role, on this agent, for
-    /// max(d, allocation_interval), at most 365 days.  Panics if the framework does not hold them there.
-    pub fn recover_resources(&mut self, now: Timestamp, framework: &FrameworkId, agent: &AgentId, resources: &Resources, refuse: Option<Duration>);
-    /// An operation in ACCEPT turned `old` (held by the framework, with allocation role) into `new`; the agent's total follows.
-    pub fn update_allocation(&mut self, framework: &FrameworkId, agent: &AgentId, old: &Resources, new: &Resources);
-    /// An operator's operation turned `old` (available on the agent, not allocated) into `new`.
-    /// Err(NotAvailable) when `old` is not free: the master must recover offers first.
-    pub fn update_available(&mut self, agent: &AgentId, old: &Resources, new: &Resources) -> Result<(), NotAvailable>;
+use crate::profile::{AgentProfile, Config, FrameworkProfile};
+use crate::refusals::{Expiries, Refusals};
+use crate::roles::{RoleTree, View};
+use crate::share::{Amounts, Names, Totals};
+use crate::slots::{AgentIndex, ClientIndex, FrameworkIndex, Named};
 
-    /// Empty `roles`: all of the framework's. Same for revive, which also clears its filters in these roles.
-    pub fn suppress_offers(&mut self, framework: &FrameworkId, roles: &BTreeSet<String>);
-    pub fn revive_offers(&mut self, framework: &FrameworkId, roles: &BTreeSet<String>);
-    pub fn update_weights(&mut self, weights: &[(String, f64)]);
+mod agents;
+mod cycle;
+mod frameworks;
+mod offering;
+mod offers;
+#[cfg(test)]
+mod tests;
 
-    /// One cycle: expires filters, then gives out what can be. O(1) when nothing changed.
-    pub fn allocate(&mut self, now: Timestamp) -> Vec<Allocation>;
-    /// Whether `allocate` could give something now (filters that expire later: see `next_expiry`).
-    pub fn needs_allocation(&self) -> bool;
-    /// When a filter expires next; call `allocate` then.
-    pub fn next_expiry(&self) -> Option<Timestamp>;
+pub use offers::REFUSE_MAX;
 
-    // Views for /state, /roles, metrics:
-    pub fn available(&self, agent: &AgentId) -> Option<&Resources>;
-    pub fn allocated(&self, agent: &AgentId, framework: &FrameworkId) -> Option<Resources>;
-    pub fn filters_active(&self) -> usize;
+/// Decides which framework gets which resources of which agent.
+///
+/// A state machine without a clock: calls tell it what has happened, [`Allocator::allocate`] answers
+/// with what to offer, [`Allocator::next_expiry`] says when it wants to be asked again although nothing
+/// has happened. The same calls in the same order give the same allocations.
+///
+/// The cost of a cycle follows what changed since the last one: agents whose free resources changed
+/// are considered for everyone, frameworks that arrived or were revived for all agents with something
+/// free, and a filter that expired for its one framework on its one agent.
+///
+/// A framework or agent that is not known (any more) is passed over in silence: messages about it may
+/// have been on their way when it was removed.
+#[derive(Clone, Debug)]
+pub struct Allocator {
+    config: Config,
+    names: Names,
+    tree: RoleTree,
+    frameworks: Named<FrameworkId, FrameworkIndex, Framework>,
+    agents: Named<AgentId, AgentIndex, Agent>,
+    /// Active agents with something free.
+    idle: BTreeSet<AgentIndex>,
+    /// Agents whose `attention` is not `Nobody`, in the order in which that began.
+    attention: Vec<AgentIndex>,
+    /// Clients in [`View::Fresh`].
+    fresh: Vec<ClientIndex>,
+    expiries: Expiries,
+    /// How many filters there are.
+    filter_count: usize,
+    /// Agents to look at again because of shared resources, which stay free however often they are
+    /// allocated.
+    revisits: BTreeMap<Timestamp, BTreeSet<AgentIndex>>,
+    /// Clients with a minimum of their own.
+    own_minimum_count: usize,
 }
+
+#[derive(Clone, Debug)]
+struct Framework {
+    id: FrameworkId,
+    /// The id again, as the name by which equal shares are ordered.
+    name: Arc<str>,
+    /// Added; if not, it was only named as the user of an agent's resources.
+    is_added: bool,
+    profile: FrameworkProfile,
+    /// Its clients by role: those it is subscribed to and those it still holds something in.
+    clients: BTreeMap<String, ClientIndex>,
+}
+
+/// Who is to be considered for an agent in the next cycle, beside the fresh clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attention {
+    Nobody,
+    /// The clients in `returning`.
+    Returning,
+    Everyone,
+}
+
+#[derive(Clone, Debug)]
+struct Agent {
+    id: AgentId,
+    profile: AgentProfile,
+    /// The scalars of the total.
+    amounts: Amounts,
+    /// What nobody holds, without shared resources.
+    free: Resources,
+    /// The shared resources of the total, of which everybody may hold a copy.
+    shared: Resources,
+    /// What each client holds, without the allocation role.
+    held: BTreeMap<ClientIndex, Resources>,
+    /// More is held than there is, since the total has shrunk.
+    is_overcommitted: bool,
+    has_gpus: bool,
+    /// In another region than the master.
+    is_remote: bool,
+    refusals: Refusals,
+    attention: Attention,
+    /// Clients a filter of which has expired.
+    returning: Vec<ClientIndex>,
+}
+
+/// Operator's resources are not all free.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("agent {agent} has not all of these resources free: {wanted}")]
+pub struct NotAvailable {
+    /// The agent.
+    pub agent: String,
+    /// What should have been free.
+    pub wanted: String,
+}
+
+impl Allocator {
+    /// An allocator for an empty cluster.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let mut names = Names::default();
+        let totals = Totals::new(&config.fair_sharing_excluded, &mut names);
+        Self {
+            config,
+            names,
+            tree: RoleTree::new(totals),
+            frameworks: Named::new(),
+            agents: Named::new(),
+            idle: BTreeSet::new(),
+            attention: Vec::new(),
+            fresh: Vec::new(),
+            expiries: Expiries::default(),
+            filter_count: 0,
+            revisits: BTreeMap::new(),
+            own_minimum_count: 0,
+        }
+    }
+
+    /// What is free on an agent: not held by any framework. Shared resources are always in it.
+    #[must_use]
+    pub fn available(&self, agent: &AgentId) -> Option<Resources> {
+        let agent = &self.agents[self.agents.find(agent)?];
+        let mut available = agent.free.clone();
+        available += &agent.shared;
+        Some(available)
+    }
+
+    /// What a framework holds on an agent, offered or in use, with allocation roles.
+    #[must_use]
+    pub fn allocated(&self, agent: &AgentId, framework: &FrameworkId) -> Resources {
+        let mut allocated = Resources::default();
+        if let Some(agent) = self.agents.find(agent)
+            && let Some(framework) = self.frameworks.find(framework)
+        {
+            for (role, client) in &self.frameworks[framework].clients {
+                if let Some(held) = self.agents[agent].held.get(client) {
+                    allocated += &held.allocated_to(role);
+                }
+            }
+        }
+        allocated
+    }
+
+    /// How many filters there are: a framework that declines the offer of an agent adds one.
+    #[must_use]
+    pub fn filter_count(&self) -> usize {
+        self.filter_count
+    }
+
+    #[cfg(test)]
+    fn expiries_length(&self) -> usize {
+        self.expiries.len()
+    }
+
+    /// The client of a framework in a role, made if need be.
+    fn client(&mut self, framework: FrameworkIndex, role: &str) -> ClientIndex {
+        let entry = &mut self.frameworks[framework];
+        if let Some(&client) = entry.clients.get(role) {
+            return client;
+        }
+        let client = self.tree.add_client(framework, Arc::clone(&entry.name), role);
+        entry.clients.insert(role.to_owned(), client);
+        client
+    }
+
+    /// Forgets a client that is not subscribed and holds nothing, and a framework that was never added
+    /// and has no such client left.
+    fn drop_client_if_done(&mut self, client: ClientIndex) {
+        let entry = self.tree.client(client);
+        if entry.subscribed || !entry.agents.is_empty() {
+            return;
+        }
+        let (framework, role) = (entry.framework, self.tree.path(entry.role).to_owned());
+        self.clear_client_filters(client);
+        self.set_minimum(client, None);
+        self.tree.remove_client(client);
+        let entry = &mut self.frameworks[framework];
+        entry.clients.remove(&role);
+        if entry.clients.is_empty() && !entry.is_added {
+            let id = entry.id.clone();
+            self.frameworks.remove(&id);
+        }
+    }
+
+    /// Books `resources` (without allocation role) of an agent on a client.
+    fn hold(&mut self, agent: AgentIndex, client: ClientIndex, resources: &Resources) {
+        let amounts = self.newly_held(agent, client, resources);
+        let entry = &mut self.agents[agent];
+        *entry.held.entry(client).or_default() += resources;
+        self.tree.client_mut(client).agents.insert(agent);
+        self.tree.charge(client, &amounts);
+        self.tree.count_allocation(client);
+    }
+
+    /// Takes `resources` off what a client holds on an agent.
+    ///
+    /// # Panics
+    /// If it does not hold them.
+    fn unhold(&mut self, agent: AgentIndex, client: ClientIndex, resources: &Resources) {
+        let entry = &mut self.agents[agent];
+        let rest = entry.held.get(&client).and_then(|held| held.checked_sub(resources));
+        let Some(rest) = rest else {
+            let held = entry.held.get(&client);
+            panic!("{client:?} gives back {resources} of agent {:?} but holds {held:?}", entry.id);
+        };
+        if rest.is_empty() {
+            entry.held.remove(&client);
+            self.tree.client_mut(client).agents.remove(&agent);
+        } else {
+            entry.held.insert(client, rest);
+        }
+        let amounts = self.newly_held(agent, client, resources);
+        self.tree.discharge(client, &amounts);
+    }
+
+    /// The amounts in `resources`, counting a shared resource only when the client does not hold a copy
+    /// of it on the agent already.
+    fn newly_held(
+        &mut self,
+        agent: AgentIndex,
+        client: ClientIndex,
+        resources: &Resources,
+    ) -> Amounts {
+        let entry = &self.agents[agent];
+        let mut sum = amounts(&mut self.names, resources.iter().filter(|it| !it.is_shared()));
+        if !entry.shared.is_empty() {
+            let held = entry.held.get(&client);
+            let is_new = |shared: &&Resource| {
+                resources.contains_one(shared)
+                    && !held.is_some_and(|held| held.contains_one(shared))
+            };
+            sum.add_all(&amounts(&mut self.names, entry.shared.iter().filter(is_new)));
+        }
+        sum
+    }
+
+    /// Recomputes what is free on an agent from its total and what is held.
+    fn recompute_free(&mut self, agent: AgentIndex) {
+        let entry = &mut self.agents[agent];
+        let mut held = Resources::default();
+        for resources in entry.held.values() {
+            held += &resources.non_shared();
+        }
+        let total = entry.profile.total.non_shared();
+        entry.is_overcommitted = !total.contains(&held);
+        entry.free = total.saturating_sub(&held);
+        entry.shared = entry.profile.total.shared();
+    }
+
+    /// Has an agent considered for everyone in the next cycle.
+    fn consider_agent(&mut self, agent: AgentIndex) {
+        let entry = &mut self.agents[agent];
+        if entry.attention == Attention::Nobody {
+            self.attention.push(agent);
+        }
+        entry.attention = Attention::Everyone;
+        entry.returning.clear();
+        self.update_idle(agent);
+    }
+
+    /// Has an agent considered for one client in the next cycle.
+    fn consider_pair(&mut self, agent: AgentIndex, client: ClientIndex) {
+        let entry = &mut self.agents[agent];
+        match entry.attention {
+            Attention::Everyone => return,
+            Attention::Returning => {}
+            Attention::Nobody => {
+                self.attention.push(agent);
+                entry.attention = Attention::Returning;
+            }
+        }
+        entry.returning.push(client);
+    }
+
+    /// Has a client considered for all agents with something free in the next cycle.
+    fn consider_client(&mut self, client: ClientIndex) {
+        let entry = self.tree.client(client);
+        if entry.is_in(View::All) && !entry.is_in(View::Fresh) {
+            self.tree.set_member(client, View::Fresh, true);
+            self.fresh.push(client);
+        }
+    }
+
+    fn update_idle(&mut self, agent: AgentIndex) {
+        let entry = &self.agents[agent];
+        if entry.profile.active && !(entry.free.is_empty() && entry.shared.is_empty()) {
+            self.idle.insert(agent);
+        } else {
+            self.idle.remove(&agent);
+        }
+    }
+
+    fn clear_client_filters(&mut self, client: ClientIndex) {
+        let entry = self.tree.client_mut(client);
+        entry.filtered_count = 0;
+        for agent in std::mem::take(&mut entry.filtered) {
+            if let Some(agent) = self.agents.get_mut(agent) {
+                self.filter_count -= agent.refusals.remove_client(client).removed;
+            }
+        }
+    }
+}
+
+/// The scalars in `resources`, summed up by name.
+fn amounts<'a>(names: &mut Names, resources: impl Iterator<Item = &'a Resource>) -> Amounts {
+    let mut amounts = Amounts::default();
+    for resource in resources {
+        if resource.value().scalar().is_some() {
+            let quantity = resource.quantity().thousandths();
+            amounts.add(names.intern(resource.name()), i128::from(quantity));
+        }
+    }
+    amounts
+}
+
+/// Resources by the role that they are allocated to, without it. Those of peers too old to say are
+/// in role `*`.
+fn by_role(resources: &Resources) -> Vec<(String, Resources)> {
+    let role = |resource: &Resource| resource.allocation_role().unwrap_or("*").to_owned();
+    let mut roles: BTreeMap<String, Vec<Resource>> = BTreeMap::new();
+    for resource in resources {
+        roles.entry(role(resource)).or_default().push(resource.clone());
+    }
+    let unallocated = |resources: Vec<Resource>| resources.into_iter().collect::<Resources>();
+    roles
+        .into_iter()
+        .map(|(role, resources)| (role, unallocated(resources).unallocated()))
+        .collect()
+}
+

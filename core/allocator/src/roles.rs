@@ -1,0 +1,515 @@
+//! The tree of roles and, in each role, its frameworks, all kept in the order in which they are served.
+//!
+//! Every node orders its children by weighted dominant share, beside one entry for the frameworks of the
+//! node's own role (Mesos calls it the virtual leaf `.`). Each order exists in two [`View`]s. What a
+//! framework holds changes at once; its place in the orders changes when the next cycle begins
+//! ([`RoleTree::refresh`]), so that a thousand recovered resources cost one move per framework.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, btree_set};
+use std::sync::Arc;
+
+use crate::profile::FrameworkCapabilities;
+use crate::share::{Amounts, Rank, Totals, Usage};
+use crate::slots::{AgentIndex, ClientIndex, FrameworkIndex, RoleIndex, Slab};
+
+#[cfg(test)]
+mod tests;
+
+/// Who takes part in a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// Every framework that may get offers in the role.
+    All,
+    /// Those of them that may want what they did not want, or could not get, in the last cycle.
+    Fresh,
+}
+
+const VIEWS: [View; 2] = [View::All, View::Fresh];
+
+/// What a framework accepts in a role.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) capabilities: FrameworkCapabilities,
+    /// In place of the allocator's minimum.
+    pub(crate) minimum: Option<Arc<[resources::Quantities]>>,
+}
+
+/// A framework in one of its roles.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    pub(crate) framework: FrameworkIndex,
+    pub(crate) role: RoleIndex,
+    pub(crate) terms: Terms,
+    /// Subscribed to the role; if not, it is here for what it still holds.
+    pub(crate) subscribed: bool,
+    /// Agents that it filters: each at least once, some that it no longer filters.
+    pub(crate) filtered: Vec<AgentIndex>,
+    /// How many agents it filters.
+    pub(crate) filtered_count: usize,
+    /// Agents on which it holds something.
+    pub(crate) agents: BTreeSet<AgentIndex>,
+    usage: Usage,
+    rank: Rank,
+    /// `rank` may be out of date.
+    stale: bool,
+    member: [bool; 2],
+}
+
+impl Client {
+    pub(crate) fn is_in(&self, view: View) -> bool {
+        self.member[view as usize]
+    }
+}
+
+/// An entry among the children of a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Group {
+    /// The frameworks of the role itself.
+    Own,
+    /// A role below it.
+    Child(RoleIndex),
+}
+
+/// One view of one role.
+#[derive(Clone, Debug, Default)]
+struct Order {
+    clients: BTreeSet<(Rank, ClientIndex)>,
+    groups: BTreeSet<(Rank, Group)>,
+}
+
+#[derive(Clone, Debug)]
+struct Role {
+    /// The last component of the path.
+    name: Arc<str>,
+    /// The whole path; only where there are clients, as a deep role would else take quadratic space.
+    path: Option<Arc<str>>,
+    parent: Option<RoleIndex>,
+    children: BTreeMap<Arc<str>, RoleIndex>,
+    client_count: usize,
+    weight: f64,
+    own: Usage,
+    subtree: Usage,
+    own_rank: Rank,
+    rank: Rank,
+    orders: [Order; 2],
+}
+
+impl Role {
+    fn new(name: &str, parent: Option<RoleIndex>, weight: f64) -> Self {
+        let name: Arc<str> = Arc::from(name);
+        Self {
+            name: Arc::clone(&name),
+            path: None,
+            parent,
+            children: BTreeMap::new(),
+            client_count: 0,
+            weight,
+            own: Usage::default(),
+            subtree: Usage::default(),
+            own_rank: Rank::new(Arc::from(".")),
+            rank: Rank::new(name),
+            orders: [Order::default(), Order::default()],
+        }
+    }
+}
+
+impl Rank {
+    fn new(name: Arc<str>) -> Self {
+        Self { share: crate::share::Share::default(), allocations: 0, name }
+    }
+
+    fn of(usage: &Usage, totals: &Totals, weight: f64, name: &Arc<str>) -> Self {
+        Self {
+            share: totals.share(&usage.amounts, weight),
+            allocations: usage.allocations,
+            name: Arc::clone(name),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct RoleTree {
+    roles: Slab<RoleIndex, Role>,
+    clients: Slab<ClientIndex, Client>,
+    root: RoleIndex,
+    /// Weights by path, of roles with and without frameworks.
+    weights: BTreeMap<String, f64>,
+    totals: Totals,
+    /// All ranks are out of date.
+    all_stale: bool,
+    /// Clients whose ranks, and those of the roles above them, are out of date.
+    stale: Vec<ClientIndex>,
+}
+
+impl RoleTree {
+    pub(crate) fn new(totals: Totals) -> Self {
+        let mut roles = Slab::new();
+        let root = roles.insert(Role::new("", None, 1.0));
+        Self {
+            roles,
+            clients: Slab::new(),
+            root,
+            weights: BTreeMap::new(),
+            totals,
+            all_stale: false,
+            stale: Vec::new(),
+        }
+    }
+
+    pub(crate) fn client(&self, client: ClientIndex) -> &Client {
+        &self.clients[client]
+    }
+
+    pub(crate) fn client_mut(&mut self, client: ClientIndex) -> &mut Client {
+        &mut self.clients[client]
+    }
+
+    pub(crate) fn get_client(&self, client: ClientIndex) -> Option<&Client> {
+        self.clients.get(client)
+    }
+
+    /// The path of a role that has clients.
+    pub(crate) fn path(&self, role: RoleIndex) -> &str {
+        self.roles[role].path.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the role has a `/` in its path.
+    pub(crate) fn is_hierarchical(&self, role: RoleIndex) -> bool {
+        self.roles[role].parent != Some(self.root)
+    }
+
+    /// The node of a role that has clients, or roles with clients below it.
+    pub(crate) fn find(&self, path: &str) -> Option<RoleIndex> {
+        path.split('/').try_fold(self.root, |role, name| self.roles[role].children.get(name).copied())
+    }
+
+    pub(crate) fn add_client(
+        &mut self,
+        framework: FrameworkIndex,
+        framework_name: Arc<str>,
+        path: &str,
+    ) -> ClientIndex {
+        let role = self.find_or_add(path);
+        let node = &mut self.roles[role];
+        node.client_count += 1;
+        if node.path.is_none() {
+            node.path = Some(Arc::from(path));
+        }
+        let client = self.clients.insert(Client {
+            framework,
+            role,
+            terms: Terms::default(),
+            subscribed: false,
+            filtered: Vec::new(),
+            filtered_count: 0,
+            agents: BTreeSet::new(),
+            usage: Usage::default(),
+            rank: Rank::new(framework_name),
+            stale: false,
+            member: [false; 2],
+        });
+        self.mark_stale(client);
+        client
+    }
+
+    fn find_or_add(&mut self, path: &str) -> RoleIndex {
+        let mut role = self.root;
+        let mut end = 0;
+        for name in path.split('/') {
+            end += name.len();
+            let existing = self.roles[role].children.get(name).copied();
+            role = existing.unwrap_or_else(|| {
+                let weight = self.weights.get(&path[..end]).copied().unwrap_or(1.0);
+                let child = self.roles.insert(Role::new(name, Some(role), weight));
+                let name = Arc::clone(&self.roles[child].name);
+                self.roles[role].children.insert(name, child);
+                child
+            });
+            end += 1;
+        }
+        role
+    }
+
+    /// Removes a client that holds nothing any more, and the roles that are empty without it.
+    pub(crate) fn remove_client(&mut self, client: ClientIndex) {
+        for view in VIEWS {
+            self.set_member(client, view, false);
+        }
+        let Some(removed) = self.clients.remove(client) else { return };
+        assert!(removed.usage.amounts.is_empty(), "a framework leaves a role with empty hands");
+        self.roles[removed.role].client_count -= 1;
+        let mut role = removed.role;
+        while let Some(parent) = self.roles[role].parent {
+            if self.roles[role].client_count > 0 || !self.roles[role].children.is_empty() {
+                break;
+            }
+            if let Some(removed) = self.roles.remove(role) {
+                self.roles[parent].children.remove(&removed.name);
+            }
+            role = parent;
+        }
+    }
+
+    /// Lets a client take part in the walks of a view, or not.
+    pub(crate) fn set_member(&mut self, client: ClientIndex, view: View, member: bool) {
+        let slot = view as usize;
+        let entry = &mut self.clients[client];
+        if entry.member[slot] == member {
+            return;
+        }
+        entry.member[slot] = member;
+        let key = (entry.rank.clone(), client);
+        let mut role = entry.role;
+        let node = &mut self.roles[role];
+        let order = &mut node.orders[slot];
+        let was_empty = order.clients.is_empty();
+        if member {
+            order.clients.insert(key);
+        } else {
+            order.clients.remove(&key);
+        }
+        if was_empty == order.clients.is_empty() {
+            return;
+        }
+        let mut key = (node.own_rank.clone(), Group::Own);
+        // Up the tree, for as long as an order becomes, or stops being, empty.
+        loop {
+            let node = &mut self.roles[role];
+            let order = &mut node.orders[slot];
+            let was_empty = order.groups.is_empty();
+            if member {
+                order.groups.insert(key);
+            } else {
+                order.groups.remove(&key);
+            }
+            let Some(parent) = node.parent else { return };
+            if was_empty == order.groups.is_empty() {
+                return;
+            }
+            key = (node.rank.clone(), Group::Child(role));
+            role = parent;
+        }
+    }
+
+    /// Adds to what a client and the roles above it hold.
+    pub(crate) fn charge(&mut self, client: ClientIndex, amounts: &Amounts) {
+        self.change_usage(client, |usage| usage.amounts.add_all(amounts));
+    }
+
+    /// Takes from what a client and the roles above it hold.
+    pub(crate) fn discharge(&mut self, client: ClientIndex, amounts: &Amounts) {
+        self.change_usage(client, |usage| usage.amounts.subtract_all(amounts));
+    }
+
+    /// Counts one more allocation to a client and the roles above it.
+    pub(crate) fn count_allocation(&mut self, client: ClientIndex) {
+        self.change_usage(client, |usage| usage.allocations += 1);
+    }
+
+    fn change_usage(&mut self, client: ClientIndex, change: impl Fn(&mut Usage)) {
+        let entry = &mut self.clients[client];
+        change(&mut entry.usage);
+        let mut above = Some(entry.role);
+        change(&mut self.roles[entry.role].own);
+        while let Some(role) = above {
+            change(&mut self.roles[role].subtree);
+            above = self.roles[role].parent;
+        }
+        self.mark_stale(client);
+    }
+
+    fn mark_stale(&mut self, client: ClientIndex) {
+        let entry = &mut self.clients[client];
+        if !entry.stale {
+            entry.stale = true;
+            self.stale.push(client);
+        }
+    }
+
+    /// Changes what the cluster has; all shares change with it.
+    pub(crate) fn change_totals(&mut self, removed: &Amounts, added: &Amounts) {
+        if removed != added {
+            self.totals.subtract_all(removed);
+            self.totals.add_all(added);
+            self.all_stale = true;
+        }
+    }
+
+    /// Sets the weight of a role, whether it exists or not.
+    pub(crate) fn set_weight(&mut self, path: &str, weight: f64) {
+        self.weights.insert(path.to_owned(), weight);
+        if let Some(role) = self.find(path) {
+            self.roles[role].weight = weight;
+            self.all_stale = true;
+        }
+    }
+
+    /// Brings all orders up to date.
+    pub(crate) fn refresh(&mut self) {
+        let stale = std::mem::take(&mut self.stale);
+        if std::mem::take(&mut self.all_stale) {
+            for client in stale {
+                if let Some(entry) = self.clients.get_mut(client) {
+                    entry.stale = false;
+                }
+            }
+            self.sort_all();
+        } else {
+            for client in stale {
+                self.rerank(client);
+            }
+        }
+    }
+
+    /// Moves a client, and the roles above it, to their places.
+    pub(crate) fn rerank(&mut self, client: ClientIndex) {
+        let Some(entry) = self.clients.get_mut(client) else { return };
+        entry.stale = false;
+        let rank = Rank::of(&entry.usage, &self.totals, 1.0, &entry.rank.name);
+        let mut role = entry.role;
+        let node = &mut self.roles[role];
+        if rank != entry.rank {
+            let old = std::mem::replace(&mut entry.rank, rank.clone());
+            for order in &mut node.orders {
+                replace(&mut order.clients, (old.clone(), client), &rank);
+            }
+        }
+        let rank = Rank::of(&node.own, &self.totals, 1.0, &node.own_rank.name);
+        if rank != node.own_rank {
+            let old = std::mem::replace(&mut node.own_rank, rank.clone());
+            for order in &mut node.orders {
+                replace(&mut order.groups, (old.clone(), Group::Own), &rank);
+            }
+        }
+        while let Some(parent) = self.roles[role].parent {
+            let node = &mut self.roles[role];
+            let rank = Rank::of(&node.subtree, &self.totals, node.weight, &node.name);
+            if rank != node.rank {
+                let old = std::mem::replace(&mut node.rank, rank.clone());
+                for order in &mut self.roles[parent].orders {
+                    replace(&mut order.groups, (old.clone(), Group::Child(role)), &rank);
+                }
+            }
+            role = parent;
+        }
+    }
+
+    fn sort_all(&mut self) {
+        let roles: Vec<RoleIndex> = self.roles.indices().collect();
+        for client in self.clients.indices().collect::<Vec<_>>() {
+            let entry = &mut self.clients[client];
+            entry.rank = Rank::of(&entry.usage, &self.totals, 1.0, &entry.rank.name);
+        }
+        for &role in &roles {
+            let node = &mut self.roles[role];
+            node.own_rank = Rank::of(&node.own, &self.totals, 1.0, &node.own_rank.name);
+            node.rank = Rank::of(&node.subtree, &self.totals, node.weight, &node.name);
+        }
+        for role in roles {
+            let mut orders = std::mem::take(&mut self.roles[role].orders);
+            for order in &mut orders {
+                let clients = std::mem::take(&mut order.clients).into_iter();
+                order.clients =
+                    clients.map(|(_, client)| (self.clients[client].rank.clone(), client)).collect();
+                let groups = std::mem::take(&mut order.groups).into_iter();
+                order.groups = groups.map(|(_, group)| (self.group_rank(role, group).clone(), group)).collect();
+            }
+            self.roles[role].orders = orders;
+        }
+    }
+
+    fn group_rank(&self, role: RoleIndex, group: Group) -> &Rank {
+        match group {
+            Group::Own => &self.roles[role].own_rank,
+            Group::Child(child) => &self.roles[child].rank,
+        }
+    }
+
+    /// Whether nobody takes part in the walks of a view.
+    pub(crate) fn is_empty(&self, view: View) -> bool {
+        self.roles[self.root].orders[view as usize].groups.is_empty()
+    }
+
+    /// Walks all roles.
+    pub(crate) fn walk(&self, view: View) -> Walk<'_> {
+        self.walk_below(self.root, view)
+    }
+
+    /// Walks a role and those below it.
+    pub(crate) fn walk_below(&self, role: RoleIndex, view: View) -> Walk<'_> {
+        let groups = self.roles[role].orders[view as usize].groups.iter();
+        Walk { tree: self, view, levels: vec![(role, groups)], clients: None }
+    }
+
+    /// Which of two clients a walk comes to first.
+    pub(crate) fn compare(&self, left: ClientIndex, right: ClientIndex) -> Ordering {
+        let (left_role, right_role) = (self.clients[left].role, self.clients[right].role);
+        if left_role != right_role {
+            let (left_chain, right_chain) = (self.chain(left_role), self.chain(right_role));
+            let common = left_chain.iter().zip(&right_chain).take_while(|(a, b)| a == b).count();
+            let above = left_chain[common - 1];
+            let group = |chain: &[RoleIndex]| chain.get(common).map_or(Group::Own, |&role| Group::Child(role));
+            let (left, right) = (group(&left_chain), group(&right_chain));
+            return self.group_rank(above, left).cmp(self.group_rank(above, right));
+        }
+        self.clients[left].rank.cmp(&self.clients[right].rank)
+    }
+
+    /// The roles from the root down to `role`.
+    fn chain(&self, role: RoleIndex) -> Vec<RoleIndex> {
+        let mut chain = vec![role];
+        let mut above = self.roles[role].parent;
+        while let Some(role) = above {
+            chain.push(role);
+            above = self.roles[role].parent;
+        }
+        chain.reverse();
+        chain
+    }
+}
+
+/// Moves an entry of an order, if it is there.
+fn replace<T: Ord + Copy>(order: &mut BTreeSet<(Rank, T)>, old: (Rank, T), rank: &Rank) {
+    if order.remove(&old) {
+        order.insert((rank.clone(), old.1));
+    }
+}
+
+/// Roles, and the clients of each, in the order in which they are served.
+#[derive(Debug)]
+pub(crate) struct Walk<'a> {
+    tree: &'a RoleTree,
+    view: View,
+    /// Where the walk is in each role from the top down to the current one.
+    levels: Vec<(RoleIndex, btree_set::Iter<'a, (Rank, Group)>)>,
+    clients: Option<btree_set::Iter<'a, (Rank, ClientIndex)>>,
+}
+
+impl Walk<'_> {
+    /// The next role that has clients, whether or not all those of the last one were visited.
+    pub(crate) fn next_role(&mut self) -> Option<RoleIndex> {
+        loop {
+            let (role, groups) = self.levels.last_mut()?;
+            match groups.next() {
+                Some(&(_, Group::Own)) => {
+                    let role = *role;
+                    self.clients = Some(self.tree.roles[role].orders[self.view as usize].clients.iter());
+                    return Some(role);
+                }
+                Some(&(_, Group::Child(child))) => {
+                    let groups = self.tree.roles[child].orders[self.view as usize].groups.iter();
+                    self.levels.push((child, groups));
+                }
+                None => {
+                    self.levels.pop();
+                }
+            }
+        }
+    }
+
+    /// The next client of the role that [`Walk::next_role`] has come to.
+    pub(crate) fn next_client(&mut self) -> Option<ClientIndex> {
+        self.clients.as_mut()?.next().map(|&(_, client)| client)
+    }
+}
