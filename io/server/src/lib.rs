@@ -1,1 +1,6 @@
-//! The daemons: event loops, HTTP APIs, storage, timers.
+//! The daemons: sockets, HTTP, timers and storage around the state machines of `core`.
+
+pub mod event_loop;
+pub mod flags;
+pub mod http;
+pub mod metrics;

@@ -1,0 +1,120 @@
+//! Writes JSON as Mesos' `jsonify` does: no blanks, fields in the order given, doubles as `1.0`.
+
+use protocol::json::{write_double, write_string};
+use protocol::{Message, Names};
+
+/// A JSON document that is being written.
+///
+/// The caller keeps brackets and keys in balance; commas come by themselves.
+#[derive(Debug, Default)]
+pub struct JsonWriter {
+    out: Vec<u8>,
+    comma: bool,
+}
+
+impl JsonWriter {
+    /// An empty document.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.out
+    }
+
+    fn separate(&mut self) {
+        if self.comma {
+            self.out.push(b',');
+        }
+        self.comma = true;
+    }
+
+    /// Writes an object, whose fields `fields` writes.
+    pub fn object(&mut self, fields: impl FnOnce(&mut Self)) {
+        self.separate();
+        self.out.push(b'{');
+        self.comma = false;
+        fields(self);
+        self.out.push(b'}');
+        self.comma = true;
+    }
+
+    /// Writes an array, whose elements `elements` writes.
+    pub fn array(&mut self, elements: impl FnOnce(&mut Self)) {
+        self.separate();
+        self.out.push(b'[');
+        self.comma = false;
+        elements(self);
+        self.out.push(b']');
+        self.comma = true;
+    }
+
+    /// Writes the key of the value that follows.
+    pub fn key(&mut self, key: &str) -> &mut Self {
+        self.separate();
+        write_string(key, &mut self.out);
+        self.out.push(b':');
+        self.comma = false;
+        self
+    }
+
+    /// Writes a string.
+    pub fn string(&mut self, value: &str) {
+        self.separate();
+        write_string(value, &mut self.out);
+    }
+
+    /// Writes a boolean.
+    pub fn boolean(&mut self, value: bool) {
+        self.separate();
+        self.out.extend_from_slice(if value { b"true" } else { b"false" });
+    }
+
+    /// Writes an integer.
+    pub fn integer(&mut self, value: u64) {
+        self.separate();
+        self.out.extend_from_slice(value.to_string().as_bytes());
+    }
+
+    /// Writes a double; an infinite one as the string that Mesos reads back.
+    pub fn double(&mut self, value: f64) {
+        self.separate();
+        write_double(value, &mut self.out);
+    }
+
+    /// Writes a protobuf message in Mesos' JSON mapping.
+    pub fn message(&mut self, message: &impl Message, names: Names) {
+        self.separate();
+        message.write_json(names, &mut self.out);
+    }
+
+    /// Writes a whole JSON value that was rendered before.
+    pub fn raw(&mut self, value: &[u8]) {
+        self.separate();
+        self.out.extend_from_slice(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commas_and_brackets() {
+        let mut json = JsonWriter::new();
+        json.object(|json| {
+            json.key("a").array(|json| {
+                json.integer(1);
+                json.object(|_| ());
+                json.array(|json| json.boolean(true));
+                json.string("x");
+            });
+            json.key("b").object(|json| json.key("c").double(2.0));
+            json.key("d").raw(b"{}");
+        });
+        assert_eq!(json.into_bytes(), br#"{"a":[1,{},[true],"x"],"b":{"c":2.0},"d":{}}"#);
+    }
+}
