@@ -1,0 +1,165 @@
+//! The system calls that no safe wrapper offers, each behind a safe function.
+#![expect(unsafe_code, reason = "calls into libc; every block says why it is sound")]
+
+use std::ffi::c_int;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
+
+/// The first file descriptor that a started program must not see.
+const FIRST_PRIVATE_FD: c_int = 3;
+
+/// How many descriptors are closed one by one where `close_range` is missing (Linux before 5.11).
+const CLOSED_ONE_BY_ONE_MAX: c_int = 65_536;
+
+/// The highest signal number of Linux.
+const SIGNAL_MAX: c_int = 64;
+
+/// Opens a descriptor that becomes readable when the process ends.
+///
+/// # Errors
+/// `ESRCH` when there is no such process, `ENOSYS` on Linux before 5.3.
+pub fn open_pidfd(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two integers and touches no memory of ours.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = c_int::try_from(result).unwrap_or(-1);
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just gave us this descriptor, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sends a signal to exactly the process the descriptor stands for, never to one that took over its
+/// pid.
+///
+/// # Errors
+/// `ESRCH` when it has ended, `EPERM` when it is not ours to signal.
+pub fn send_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> io::Result<()> {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null siginfo is documented to mean "as kill(2) would fill it"; the rest is integers.
+    let result = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, 0)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The wait status of our own child if it has ended, which also removes the zombie.
+///
+/// # Errors
+/// `ECHILD` when the process is not a child of ours or was waited for already.
+pub fn try_wait(pid: i32) -> io::Result<Option<ExitStatus>> {
+    let mut status: c_int = 0;
+    // SAFETY: `status` is a valid place for one int for the length of the call.
+    let result = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
+    match result {
+        0 => Ok(None),
+        waited if waited == pid => Ok(Some(ExitStatus::from_raw(status))),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether this program runs with the rights to become another user.
+#[must_use]
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Keeps the allocator to one arena. Each arena of glibc costs resident memory, which matters in a
+/// program of which thousands run on a machine. Has no effect with another C library.
+pub fn limit_allocator_arenas() {
+    // SAFETY: mallopt sets one tunable of the allocator and may be called at any time.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
+/// Gives freed memory at the top of the heap back to the system. Has no effect with another C
+/// library than glibc.
+pub fn trim_heap() {
+    // SAFETY: malloc_trim takes the allocator's own locks and may be called at any time.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// The user a child becomes; resolved before the fork because look-ups allocate.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) uid: libc::uid_t,
+    pub(crate) gid: libc::gid_t,
+    pub(crate) groups: Vec<libc::gid_t>,
+}
+
+/// Arranges what the child does between fork and exec: an own session, default signals, a fixed
+/// umask, no inherited descriptors, and another user if asked.
+pub(crate) fn prepare_child(command: &mut Command, identity: Option<Identity>) {
+    let prepare = move || {
+        enter_session()?;
+        reset_signals();
+        // SAFETY: umask takes an integer and cannot fail.
+        unsafe { libc::umask(0o022) };
+        hide_descriptors()?;
+        identity.as_ref().map_or(Ok(()), become_user)
+    };
+    // SAFETY: the closure only makes system calls; it neither allocates nor takes a lock, so it is
+    // sound in the child of a multi-threaded process.
+    unsafe { command.pre_exec(prepare) };
+}
+
+fn check(result: c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn enter_session() -> io::Result<()> {
+    // SAFETY: setsid has no arguments; a fresh child leads no group, so it succeeds.
+    check(unsafe { libc::setsid() })
+}
+
+/// Handlers vanish at exec by themselves, ignored signals and the mask do not.
+fn reset_signals() {
+    for signal in 1..=SIGNAL_MAX {
+        // SAFETY: setting a default action runs no code of ours; errors for SIGKILL, SIGSTOP and the
+        // two signals of the C library are expected and harmless.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let mut empty = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the set it is given.
+    unsafe { libc::sigemptyset(empty.as_mut_ptr()) };
+    // SAFETY: the set was initialised above and the old one is not asked for.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, empty.as_ptr(), std::ptr::null_mut()) };
+}
+
+/// Marks every descriptor from 3 upwards to be closed by exec. They are not closed at once because
+/// the standard library reports a failed exec through one of them.
+fn hide_descriptors() -> io::Result<()> {
+    // SAFETY: integers only; the flag changes descriptors of this process and no memory.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            FIRST_PRIVATE_FD,
+            c_int::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    for fd in FIRST_PRIVATE_FD..CLOSED_ONE_BY_ONE_MAX {
+        // SAFETY: integers only; an unused descriptor gives EBADF, which is the aim.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}
+
+fn become_user(identity: &Identity) -> io::Result<()> {
+    // SAFETY: the pointer and length describe a vector that outlives the call.
+    check(unsafe { libc::setgroups(identity.groups.len(), identity.groups.as_ptr()) })?;
+    // SAFETY: integers only. Real, effective and saved ids change, so there is no way back.
+    check(unsafe { libc::setresgid(identity.gid, identity.gid, identity.gid) })?;
+    // SAFETY: as above; the group comes first because root is needed for it.
+    check(unsafe { libc::setresuid(identity.uid, identity.uid, identity.uid) })
+}
