@@ -121,10 +121,22 @@ fn enter_session() -> io::Result<()> {
 
 /// Handlers vanish at exec by themselves, ignored signals and the mask do not.
 fn reset_signals() {
+    // The C library's own call refuses the two signals it uses itself (32 and 33), which may be
+    // ignored by inheritance all the same. All zeros are the kernel's `struct sigaction` for the
+    // default action: handler, flags, restorer and a mask of 64 bits.
+    let default_action = [0_u64; 4];
     for signal in 1..=SIGNAL_MAX {
-        // SAFETY: setting a default action runs no code of ours; errors for SIGKILL, SIGSTOP and the
-        // two signals of the C library are expected and harmless.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the kernel reads at most these 32 bytes, which live on the stack; setting a default
+        // action runs no code of ours. Errors for SIGKILL and SIGSTOP are expected and harmless.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default_action.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                std::mem::size_of::<u64>(),
+            )
+        };
     }
     let mut empty = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset initialises the set it is given.
