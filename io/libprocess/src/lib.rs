@@ -33,6 +33,8 @@ mod actors;
 mod counters;
 mod decoder;
 mod encoder;
+#[cfg(test)]
+mod golden_tests;
 mod http_connection;
 mod inbound;
 mod node;

@@ -292,7 +292,7 @@ async fn pump(incoming: mpsc::Sender<Incoming>, mut local: mpsc::Receiver<Incomi
 async fn host_address() -> Ipv4Addr {
     let name = tokio::fs::read_to_string("/proc/sys/kernel/hostname").await.unwrap_or_default();
     let found = tokio::net::lookup_host((name.trim(), 0)).await;
-    match found.ok().and_then(|mut addresses| addresses.find_map(|address| ipv4(address))) {
+    match found.ok().and_then(|mut addresses| addresses.find_map(ipv4)) {
         Some(address) => *address.ip(),
         None => {
             tracing::warn!(
@@ -304,3 +304,6 @@ async fn host_address() -> Ipv4Addr {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

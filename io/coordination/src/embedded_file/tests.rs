@@ -81,7 +81,7 @@ fn damage_is_found_and_nothing_is_written() {
     let value = sound.windows(64).rposition(|window| window == [7; 64]).unwrap();
     flipped[value] = 8;
     let zeroed_header = {
-        let mut bytes = sound.clone();
+        let mut bytes = sound;
         bytes[9..320].fill(0);
         bytes
     };

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-use libprocess::{Incoming, Node, NodeOptions, QUEUE_MESSAGES_MAX};
+use crate::{Incoming, Node, NodeOptions, QUEUE_MESSAGES_MAX};
 use protocol::pid::Pid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -29,14 +29,14 @@ async fn message(incoming: &mut Receiver<Incoming>) -> (String, String, String, 
         Incoming::Message { from, actor, name, body } => {
             (from.to_string(), actor, name, body.to_vec())
         }
-        other => panic!("expected a message, got {other:?}"),
+        other @ (Incoming::Http(_) | Incoming::Exited { .. }) => panic!("got {other:?}"),
     }
 }
 
 async fn exited(incoming: &mut Receiver<Incoming>) -> Pid {
     match next(incoming).await {
         Incoming::Exited { pid } => pid,
-        other => panic!("expected an exit, got {other:?}"),
+        other @ (Incoming::Http(_) | Incoming::Message { .. }) => panic!("got {other:?}"),
     }
 }
 

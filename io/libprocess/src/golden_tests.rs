@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use libprocess::{Incoming, Node, NodeOptions, encode_message};
+use crate::{Incoming, Node, NodeOptions, encode_message};
 use protocol::pid::Pid;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
