@@ -134,7 +134,7 @@ fn reset_signals() {
                 signal,
                 default_action.as_ptr(),
                 std::ptr::null_mut::<u64>(),
-                std::mem::size_of::<u64>(),
+                size_of::<u64>(),
             )
         };
     }
