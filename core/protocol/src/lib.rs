@@ -5,7 +5,28 @@
 
 pub mod bytes;
 pub mod duration;
+#[expect(
+    unused_qualifications,
+    reason = "the generator names every type from the root, so that no two can be confused"
+)]
+mod generated;
+pub mod json;
+mod message;
+pub mod messages;
 pub mod pid;
 pub mod recordio;
+#[cfg(test)]
+mod registry;
 pub mod time;
+mod unknown;
 pub mod uuid;
+mod wire;
+
+pub use generated::{
+    agent, allocator, checkpoint, containerizer, executor, google, internal, maintenance, master,
+    mesos, quota, quota_v0, resource_provider, scheduler, scheduler_v0, state,
+};
+pub use json::JsonError;
+pub use message::{FieldInfo, Message, Names};
+pub use unknown::UnknownFields;
+pub use wire::{DecodeError, DecodeErrorKind, Decoding, Field, MAX_DEPTH};
