@@ -109,10 +109,7 @@ mod tests {
         assert_eq!(message("a//b"), "Role 'a//b' cannot contain two adjacent slashes");
         assert_eq!(message("a/*"), "Role 'a/*' cannot include '*' as a component");
         assert_eq!(message("a/.."), "Role 'a/..' cannot include '..' as a component");
-        assert_eq!(
-            message("a/-b"),
-            "Role component '-b' is invalid because it starts with a dash"
-        );
+        assert_eq!(message("a/-b"), "Role component '-b' is invalid because it starts with a dash");
         for role in ["a b", "a\tb", "a\u{7f}"] {
             assert!(message(role).contains("contains backspace or whitespace"), "{role:?}");
         }

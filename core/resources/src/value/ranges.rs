@@ -52,9 +52,9 @@ impl Ranges {
     /// How many numbers are in the ranges.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.0.iter().fold(0, |sum: u64, (begin, end)| {
-            sum.saturating_add((end - begin).saturating_add(1))
-        })
+        self.0
+            .iter()
+            .fold(0, |sum: u64, (begin, end)| sum.saturating_add((end - begin).saturating_add(1)))
     }
 
     /// The numbers themselves, ascending.

@@ -48,9 +48,7 @@ impl Parsed {
         match (text.find('['), text.find('{')) {
             (Some(0), _) => parse_ranges(&text).map(Self::Ranges),
             (Some(_), _) => Err(ParseValueError::UnexpectedBracket('[')),
-            (None, Some(0)) => {
-                Ok(Self::Set(tokenize(&text, "{},\n").map(str::to_owned).collect()))
-            }
+            (None, Some(0)) => Ok(Self::Set(tokenize(&text, "{},\n").map(str::to_owned).collect())),
             (None, Some(_)) => Err(ParseValueError::UnexpectedBracket('{')),
             (None, None) => parse_number_or_text(text),
         }

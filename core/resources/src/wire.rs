@@ -1,0 +1,201 @@
+mod validate;
+
+use std::sync::Arc;
+
+use protocol::mesos;
+use protocol::mesos::resource::ReservationInfo;
+use protocol::mesos::value::Type;
+
+pub use validate::InvalidResource;
+pub(crate) use validate::check_refinement;
+
+use crate::reservation::{Reservation, ReservationKind};
+use crate::resource::Key;
+use crate::{Resource, Resources, Value, role};
+
+/// A resource from outside is refused. Says which of them and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Resource '{name}' (number {index} of the list) is invalid")]
+pub struct ResourceError {
+    /// The position in the list, from zero.
+    pub index: usize,
+    pub name: String,
+    #[source]
+    pub reason: InvalidResource,
+}
+
+/// A resource has refined reservations, which the older format cannot express.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Cannot downgrade resources containing refined reservations: '{name}'")]
+pub struct CannotDowngrade {
+    pub name: String,
+}
+
+impl Resource {
+    /// Reads a resource in either reservation format; an empty one is valid.
+    ///
+    /// # Errors
+    /// What `Resources::validate` of Mesos refuses, in the same words.
+    pub fn from_wire(wire: &mesos::Resource) -> Result<Self, InvalidResource> {
+        if wire.name.is_empty() {
+            return Err(InvalidResource::EmptyName);
+        }
+        let value = validate::value(wire)?;
+        validate::check_disk(wire)?;
+        let reservations = validate::reservations(wire)?;
+        let key = Key {
+            reservations: Arc::from(reservations),
+            disk: wire.disk.as_deref().map(|disk| Arc::new(disk.clone())),
+            provider_id: wire.provider_id.as_ref().map(|id| Arc::from(id.value.as_str())),
+            revocable: wire.revocable.is_some(),
+            shared: wire.shared.is_some(),
+            unknown: wire.unknown.clone(),
+            ..Key::new(&wire.name, value.kind())
+        };
+        let allocation =
+            wire.allocation_info.as_ref().and_then(|info| info.role.as_deref()).map(Arc::from);
+        Ok(Self { allocation, ..Self::from_key(key, value) })
+    }
+
+    /// Writes the resource once, with its stack of reservations, as peers with
+    /// RESERVATION_REFINEMENT expect it.
+    #[must_use]
+    pub fn to_wire(&self) -> mesos::Resource {
+        let mut wire = self.to_wire_without_reservations();
+        wire.reservations = self.reservations().iter().map(Reservation::to_wire).collect();
+        wire
+    }
+
+    /// Writes the resource once in the older format: `role`, and `reservation` for a dynamic
+    /// reservation.
+    ///
+    /// # Errors
+    /// There is more than one reservation.
+    pub fn to_wire_pre_refinement(&self) -> Result<mesos::Resource, CannotDowngrade> {
+        if self.has_refined_reservations() {
+            return Err(CannotDowngrade { name: self.name().to_owned() });
+        }
+        let mut wire = self.to_wire_without_reservations();
+        self.write_old_fields(&mut wire);
+        Ok(wire)
+    }
+
+    /// Writes the resource as the operator endpoints show it: both formats at once where the
+    /// older one can express the reservations.
+    #[must_use]
+    pub fn to_wire_endpoint(&self) -> mesos::Resource {
+        let mut wire = self.to_wire();
+        if !self.has_refined_reservations() {
+            self.write_old_fields(&mut wire);
+        }
+        wire
+    }
+
+    fn write_old_fields(&self, wire: &mut mesos::Resource) {
+        let Some(reservation) = self.reservations().last() else {
+            wire.role = Some(role::UNRESERVED.to_owned());
+            return;
+        };
+        wire.role = Some(reservation.role.clone());
+        if reservation.kind == ReservationKind::Dynamic {
+            let old = ReservationInfo { r#type: None, role: None, ..reservation.to_wire() };
+            wire.reservation = Some(old);
+        }
+    }
+
+    fn to_wire_without_reservations(&self) -> mesos::Resource {
+        let mut wire = mesos::Resource {
+            name: self.name().to_owned(),
+            provider_id: self
+                .provider_id()
+                .map(|id| mesos::ResourceProviderId { value: id.to_owned(), ..Default::default() }),
+            allocation_info: self.allocation_role().map(|role| mesos::resource::AllocationInfo {
+                role: Some(role.to_owned()),
+                ..Default::default()
+            }),
+            disk: self.disk().map(|disk| disk.clone().into()),
+            revocable: self.is_revocable().then(Default::default),
+            shared: self.is_shared().then(Default::default),
+            unknown: self.key.unknown.clone(),
+            ..Default::default()
+        };
+        match &self.value {
+            Value::Scalar(quantity) => {
+                wire.r#type = Type::Scalar;
+                wire.scalar = Some(scalar_to_wire(quantity.to_f64()));
+            }
+            Value::Ranges(ranges) => {
+                wire.r#type = Type::Ranges;
+                wire.ranges = Some(ranges_to_wire(ranges));
+            }
+            Value::Set(set) => {
+                wire.r#type = Type::Set;
+                wire.set =
+                    Some(mesos::value::Set { item: set.items().to_vec(), ..Default::default() });
+            }
+        }
+        wire
+    }
+}
+
+pub(crate) fn scalar_to_wire(value: f64) -> mesos::value::Scalar {
+    mesos::value::Scalar { value, ..Default::default() }
+}
+
+pub(crate) fn ranges_to_wire(ranges: &crate::Ranges) -> mesos::value::Ranges {
+    let range = ranges
+        .intervals()
+        .iter()
+        .map(|&(begin, end)| mesos::value::Range { begin, end, ..Default::default() })
+        .collect();
+    mesos::value::Ranges { range, ..Default::default() }
+}
+
+impl Resources {
+    /// Reads a list of resources in either reservation format. Equal ones are merged, empty ones
+    /// dropped.
+    ///
+    /// # Errors
+    /// The first resource that is invalid.
+    pub fn from_wire(wire: &[mesos::Resource]) -> Result<Self, ResourceError> {
+        let read = |(index, wire): (usize, &mesos::Resource)| {
+            Resource::from_wire(wire).map_err(|reason| ResourceError {
+                index,
+                name: wire.name.clone(),
+                reason,
+            })
+        };
+        wire.iter().enumerate().map(read).collect()
+    }
+
+    /// Writes every resource with its stack of reservations. A shared volume is written once,
+    /// as Mesos does, however many use it.
+    #[must_use]
+    pub fn to_wire(&self) -> Vec<mesos::Resource> {
+        self.written().map(Resource::to_wire).collect()
+    }
+
+    /// Writes the older format, for frameworks and peers without RESERVATION_REFINEMENT.
+    ///
+    /// # Errors
+    /// A resource has more than one reservation.
+    pub fn to_wire_pre_refinement(&self) -> Result<Vec<mesos::Resource>, CannotDowngrade> {
+        self.written().map(Resource::to_wire_pre_refinement).collect()
+    }
+
+    /// Writes what the operator endpoints show; see [`Resource::to_wire_endpoint`].
+    #[must_use]
+    pub fn to_wire_endpoint(&self) -> Vec<mesos::Resource> {
+        self.written().map(Resource::to_wire_endpoint).collect()
+    }
+
+    fn written(&self) -> impl Iterator<Item = &Resource> {
+        self.iter().flat_map(|resource| {
+            let times = if resource.is_shared() { 1 } else { resource.copies };
+            std::iter::repeat_n(resource, usize::try_from(times).unwrap_or(usize::MAX))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
