@@ -7,11 +7,16 @@ pub mod bytes;
 pub mod duration;
 #[expect(
     unused_qualifications,
-    reason = "the generator names every type from the root, so that no two can be confused"
+    clippy::enum_variant_names,
+    reason = "names are those of the definitions, every type is named from the root"
 )]
 mod generated;
 pub mod json;
 mod message;
+#[expect(
+    clippy::large_enum_variant,
+    reason = "messages are handled one at a time, soon after they are read"
+)]
 pub mod messages;
 pub mod pid;
 pub mod recordio;

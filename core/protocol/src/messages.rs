@@ -18,10 +18,6 @@ macro_rules! direction {
     ) => {
         $(#[$documentation])*
         #[derive(Clone, Debug, PartialEq)]
-        #[expect(
-            clippy::large_enum_variant,
-            reason = "messages are handled one at a time, soon after they are read"
-        )]
         pub enum $direction {
             $(
                 #[doc = concat!("`", $name, "`")]

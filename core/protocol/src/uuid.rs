@@ -41,7 +41,7 @@ impl Uuid {
 
     /// The 16 bytes as the value of a `bytes` field.
     #[must_use]
-    pub fn to_vec(&self) -> Vec<u8> {
+    pub fn to_vec(self) -> Vec<u8> {
         self.0.to_vec()
     }
 }

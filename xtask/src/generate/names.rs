@@ -44,14 +44,15 @@ pub fn place(package: &str, full_name: &str, differs_from_v1: bool) -> Place {
     let inner = full_name.strip_prefix(package).unwrap_or(full_name).trim_start_matches('.');
     let mut segments: Vec<&str> = inner.split('.').collect();
     let name = segments.pop().unwrap_or_default().to_upper_camel_case();
-    modules.extend(segments.iter().map(|segment| identifier(&segment.to_snake_case())));
+    modules.extend(segments.iter().map(|segment| identifier(segment)));
     Place { modules, name }
 }
 
-/// A protobuf name as a Rust identifier.
+/// A field's or module's name as a Rust identifier.
 pub fn identifier(name: &str) -> String {
     const KEYWORDS: [&str; 8] = ["type", "use", "ref", "move", "match", "loop", "mod", "in"];
-    if KEYWORDS.contains(&name) { format!("r#{name}") } else { name.to_owned() }
+    let name = name.to_snake_case();
+    if KEYWORDS.contains(&name.as_str()) { format!("r#{name}") } else { name }
 }
 
 /// An enum value's Rust name: `TASK_RUNNING` gives `TaskRunning`; `Self` is taken by the language.

@@ -171,7 +171,13 @@ impl<'a> Index<'a> {
             Type::Bytes => Kind::Bytes,
             Type::Enum => Kind::Enum(self.enum_key(target)),
             Type::Message => Kind::Message(self.message_key(target)),
-            other => bail!("fields of type {other:?} are not used by Mesos"),
+            other @ (Type::Fixed64
+            | Type::Fixed32
+            | Type::Group
+            | Type::Sfixed32
+            | Type::Sfixed64
+            | Type::Sint32
+            | Type::Sint64) => bail!("fields of type {other:?} are not used by Mesos"),
         })
     }
 

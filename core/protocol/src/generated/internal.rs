@@ -265,9 +265,7 @@ impl crate::Message for AuthenticationCompletedMessage {
         field: &crate::Field<'_>,
         decoding: &mut crate::Decoding,
     ) -> Result<(), crate::DecodeError> {
-        match field.number {
-            _ => field.unknown(decoding),
-        }
+        field.unknown(decoding)
     }
 
     fn write_json_fields(&self, _: &mut crate::json::ObjectWriter<'_>) {}
@@ -358,9 +356,7 @@ impl crate::Message for AuthenticationFailedMessage {
         field: &crate::Field<'_>,
         decoding: &mut crate::Decoding,
     ) -> Result<(), crate::DecodeError> {
-        match field.number {
-            _ => field.unknown(decoding),
-        }
+        field.unknown(decoding)
     }
 
     fn write_json_fields(&self, _: &mut crate::json::ObjectWriter<'_>) {}
@@ -1661,9 +1657,7 @@ impl crate::Message for PongSlaveMessage {
         field: &crate::Field<'_>,
         decoding: &mut crate::Decoding,
     ) -> Result<(), crate::DecodeError> {
-        match field.number {
-            _ => field.unknown(decoding),
-        }
+        field.unknown(decoding)
     }
 
     fn write_json_fields(&self, _: &mut crate::json::ObjectWriter<'_>) {}

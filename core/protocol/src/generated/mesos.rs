@@ -21,9 +21,7 @@ impl crate::Message for Acl {
         field: &crate::Field<'_>,
         decoding: &mut crate::Decoding,
     ) -> Result<(), crate::DecodeError> {
-        match field.number {
-            _ => field.unknown(decoding),
-        }
+        field.unknown(decoding)
     }
 
     fn write_json_fields(&self, _: &mut crate::json::ObjectWriter<'_>) {}
@@ -3215,59 +3213,59 @@ impl HealthCheck {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IcmpStatistics {
     /// `InMsgs` = 1
-    pub InMsgs: Option<i64>,
+    pub in_msgs: Option<i64>,
     /// `InErrors` = 2
-    pub InErrors: Option<i64>,
+    pub in_errors: Option<i64>,
     /// `InCsumErrors` = 3
-    pub InCsumErrors: Option<i64>,
+    pub in_csum_errors: Option<i64>,
     /// `InDestUnreachs` = 4
-    pub InDestUnreachs: Option<i64>,
+    pub in_dest_unreachs: Option<i64>,
     /// `InTimeExcds` = 5
-    pub InTimeExcds: Option<i64>,
+    pub in_time_excds: Option<i64>,
     /// `InParmProbs` = 6
-    pub InParmProbs: Option<i64>,
+    pub in_parm_probs: Option<i64>,
     /// `InSrcQuenchs` = 7
-    pub InSrcQuenchs: Option<i64>,
+    pub in_src_quenchs: Option<i64>,
     /// `InRedirects` = 8
-    pub InRedirects: Option<i64>,
+    pub in_redirects: Option<i64>,
     /// `InEchos` = 9
-    pub InEchos: Option<i64>,
+    pub in_echos: Option<i64>,
     /// `InEchoReps` = 10
-    pub InEchoReps: Option<i64>,
+    pub in_echo_reps: Option<i64>,
     /// `InTimestamps` = 11
-    pub InTimestamps: Option<i64>,
+    pub in_timestamps: Option<i64>,
     /// `InTimestampReps` = 12
-    pub InTimestampReps: Option<i64>,
+    pub in_timestamp_reps: Option<i64>,
     /// `InAddrMasks` = 13
-    pub InAddrMasks: Option<i64>,
+    pub in_addr_masks: Option<i64>,
     /// `InAddrMaskReps` = 14
-    pub InAddrMaskReps: Option<i64>,
+    pub in_addr_mask_reps: Option<i64>,
     /// `OutMsgs` = 15
-    pub OutMsgs: Option<i64>,
+    pub out_msgs: Option<i64>,
     /// `OutErrors` = 16
-    pub OutErrors: Option<i64>,
+    pub out_errors: Option<i64>,
     /// `OutDestUnreachs` = 17
-    pub OutDestUnreachs: Option<i64>,
+    pub out_dest_unreachs: Option<i64>,
     /// `OutTimeExcds` = 18
-    pub OutTimeExcds: Option<i64>,
+    pub out_time_excds: Option<i64>,
     /// `OutParmProbs` = 19
-    pub OutParmProbs: Option<i64>,
+    pub out_parm_probs: Option<i64>,
     /// `OutSrcQuenchs` = 20
-    pub OutSrcQuenchs: Option<i64>,
+    pub out_src_quenchs: Option<i64>,
     /// `OutRedirects` = 21
-    pub OutRedirects: Option<i64>,
+    pub out_redirects: Option<i64>,
     /// `OutEchos` = 22
-    pub OutEchos: Option<i64>,
+    pub out_echos: Option<i64>,
     /// `OutEchoReps` = 23
-    pub OutEchoReps: Option<i64>,
+    pub out_echo_reps: Option<i64>,
     /// `OutTimestamps` = 24
-    pub OutTimestamps: Option<i64>,
+    pub out_timestamps: Option<i64>,
     /// `OutTimestampReps` = 25
-    pub OutTimestampReps: Option<i64>,
+    pub out_timestamp_reps: Option<i64>,
     /// `OutAddrMasks` = 26
-    pub OutAddrMasks: Option<i64>,
+    pub out_addr_masks: Option<i64>,
     /// `OutAddrMaskReps` = 27
-    pub OutAddrMaskReps: Option<i64>,
+    pub out_addr_mask_reps: Option<i64>,
     /// Fields that are not in the definition.
     pub unknown: crate::UnknownFields,
 }
@@ -3306,33 +3304,33 @@ impl crate::Message for IcmpStatistics {
     const REQUIRED: u64 = 0;
 
     fn encode_fields(&self, output: &mut Vec<u8>) {
-        crate::wire::optional(output, 1, self.InMsgs.as_ref());
-        crate::wire::optional(output, 2, self.InErrors.as_ref());
-        crate::wire::optional(output, 3, self.InCsumErrors.as_ref());
-        crate::wire::optional(output, 4, self.InDestUnreachs.as_ref());
-        crate::wire::optional(output, 5, self.InTimeExcds.as_ref());
-        crate::wire::optional(output, 6, self.InParmProbs.as_ref());
-        crate::wire::optional(output, 7, self.InSrcQuenchs.as_ref());
-        crate::wire::optional(output, 8, self.InRedirects.as_ref());
-        crate::wire::optional(output, 9, self.InEchos.as_ref());
-        crate::wire::optional(output, 10, self.InEchoReps.as_ref());
-        crate::wire::optional(output, 11, self.InTimestamps.as_ref());
-        crate::wire::optional(output, 12, self.InTimestampReps.as_ref());
-        crate::wire::optional(output, 13, self.InAddrMasks.as_ref());
-        crate::wire::optional(output, 14, self.InAddrMaskReps.as_ref());
-        crate::wire::optional(output, 15, self.OutMsgs.as_ref());
-        crate::wire::optional(output, 16, self.OutErrors.as_ref());
-        crate::wire::optional(output, 17, self.OutDestUnreachs.as_ref());
-        crate::wire::optional(output, 18, self.OutTimeExcds.as_ref());
-        crate::wire::optional(output, 19, self.OutParmProbs.as_ref());
-        crate::wire::optional(output, 20, self.OutSrcQuenchs.as_ref());
-        crate::wire::optional(output, 21, self.OutRedirects.as_ref());
-        crate::wire::optional(output, 22, self.OutEchos.as_ref());
-        crate::wire::optional(output, 23, self.OutEchoReps.as_ref());
-        crate::wire::optional(output, 24, self.OutTimestamps.as_ref());
-        crate::wire::optional(output, 25, self.OutTimestampReps.as_ref());
-        crate::wire::optional(output, 26, self.OutAddrMasks.as_ref());
-        crate::wire::optional(output, 27, self.OutAddrMaskReps.as_ref());
+        crate::wire::optional(output, 1, self.in_msgs.as_ref());
+        crate::wire::optional(output, 2, self.in_errors.as_ref());
+        crate::wire::optional(output, 3, self.in_csum_errors.as_ref());
+        crate::wire::optional(output, 4, self.in_dest_unreachs.as_ref());
+        crate::wire::optional(output, 5, self.in_time_excds.as_ref());
+        crate::wire::optional(output, 6, self.in_parm_probs.as_ref());
+        crate::wire::optional(output, 7, self.in_src_quenchs.as_ref());
+        crate::wire::optional(output, 8, self.in_redirects.as_ref());
+        crate::wire::optional(output, 9, self.in_echos.as_ref());
+        crate::wire::optional(output, 10, self.in_echo_reps.as_ref());
+        crate::wire::optional(output, 11, self.in_timestamps.as_ref());
+        crate::wire::optional(output, 12, self.in_timestamp_reps.as_ref());
+        crate::wire::optional(output, 13, self.in_addr_masks.as_ref());
+        crate::wire::optional(output, 14, self.in_addr_mask_reps.as_ref());
+        crate::wire::optional(output, 15, self.out_msgs.as_ref());
+        crate::wire::optional(output, 16, self.out_errors.as_ref());
+        crate::wire::optional(output, 17, self.out_dest_unreachs.as_ref());
+        crate::wire::optional(output, 18, self.out_time_excds.as_ref());
+        crate::wire::optional(output, 19, self.out_parm_probs.as_ref());
+        crate::wire::optional(output, 20, self.out_src_quenchs.as_ref());
+        crate::wire::optional(output, 21, self.out_redirects.as_ref());
+        crate::wire::optional(output, 22, self.out_echos.as_ref());
+        crate::wire::optional(output, 23, self.out_echo_reps.as_ref());
+        crate::wire::optional(output, 24, self.out_timestamps.as_ref());
+        crate::wire::optional(output, 25, self.out_timestamp_reps.as_ref());
+        crate::wire::optional(output, 26, self.out_addr_masks.as_ref());
+        crate::wire::optional(output, 27, self.out_addr_mask_reps.as_ref());
         crate::wire::unknown(output, &self.unknown);
     }
 
@@ -3342,65 +3340,65 @@ impl crate::Message for IcmpStatistics {
         decoding: &mut crate::Decoding,
     ) -> Result<(), crate::DecodeError> {
         match field.number {
-            1 => field.optional(&mut self.InMsgs, decoding),
-            2 => field.optional(&mut self.InErrors, decoding),
-            3 => field.optional(&mut self.InCsumErrors, decoding),
-            4 => field.optional(&mut self.InDestUnreachs, decoding),
-            5 => field.optional(&mut self.InTimeExcds, decoding),
-            6 => field.optional(&mut self.InParmProbs, decoding),
-            7 => field.optional(&mut self.InSrcQuenchs, decoding),
-            8 => field.optional(&mut self.InRedirects, decoding),
-            9 => field.optional(&mut self.InEchos, decoding),
-            10 => field.optional(&mut self.InEchoReps, decoding),
-            11 => field.optional(&mut self.InTimestamps, decoding),
-            12 => field.optional(&mut self.InTimestampReps, decoding),
-            13 => field.optional(&mut self.InAddrMasks, decoding),
-            14 => field.optional(&mut self.InAddrMaskReps, decoding),
-            15 => field.optional(&mut self.OutMsgs, decoding),
-            16 => field.optional(&mut self.OutErrors, decoding),
-            17 => field.optional(&mut self.OutDestUnreachs, decoding),
-            18 => field.optional(&mut self.OutTimeExcds, decoding),
-            19 => field.optional(&mut self.OutParmProbs, decoding),
-            20 => field.optional(&mut self.OutSrcQuenchs, decoding),
-            21 => field.optional(&mut self.OutRedirects, decoding),
-            22 => field.optional(&mut self.OutEchos, decoding),
-            23 => field.optional(&mut self.OutEchoReps, decoding),
-            24 => field.optional(&mut self.OutTimestamps, decoding),
-            25 => field.optional(&mut self.OutTimestampReps, decoding),
-            26 => field.optional(&mut self.OutAddrMasks, decoding),
-            27 => field.optional(&mut self.OutAddrMaskReps, decoding),
+            1 => field.optional(&mut self.in_msgs, decoding),
+            2 => field.optional(&mut self.in_errors, decoding),
+            3 => field.optional(&mut self.in_csum_errors, decoding),
+            4 => field.optional(&mut self.in_dest_unreachs, decoding),
+            5 => field.optional(&mut self.in_time_excds, decoding),
+            6 => field.optional(&mut self.in_parm_probs, decoding),
+            7 => field.optional(&mut self.in_src_quenchs, decoding),
+            8 => field.optional(&mut self.in_redirects, decoding),
+            9 => field.optional(&mut self.in_echos, decoding),
+            10 => field.optional(&mut self.in_echo_reps, decoding),
+            11 => field.optional(&mut self.in_timestamps, decoding),
+            12 => field.optional(&mut self.in_timestamp_reps, decoding),
+            13 => field.optional(&mut self.in_addr_masks, decoding),
+            14 => field.optional(&mut self.in_addr_mask_reps, decoding),
+            15 => field.optional(&mut self.out_msgs, decoding),
+            16 => field.optional(&mut self.out_errors, decoding),
+            17 => field.optional(&mut self.out_dest_unreachs, decoding),
+            18 => field.optional(&mut self.out_time_excds, decoding),
+            19 => field.optional(&mut self.out_parm_probs, decoding),
+            20 => field.optional(&mut self.out_src_quenchs, decoding),
+            21 => field.optional(&mut self.out_redirects, decoding),
+            22 => field.optional(&mut self.out_echos, decoding),
+            23 => field.optional(&mut self.out_echo_reps, decoding),
+            24 => field.optional(&mut self.out_timestamps, decoding),
+            25 => field.optional(&mut self.out_timestamp_reps, decoding),
+            26 => field.optional(&mut self.out_addr_masks, decoding),
+            27 => field.optional(&mut self.out_addr_mask_reps, decoding),
             _ => field.unknown(decoding),
         }
     }
 
     fn write_json_fields(&self, writer: &mut crate::json::ObjectWriter<'_>) {
-        writer.optional("InMsgs", self.InMsgs.as_ref());
-        writer.optional("InErrors", self.InErrors.as_ref());
-        writer.optional("InCsumErrors", self.InCsumErrors.as_ref());
-        writer.optional("InDestUnreachs", self.InDestUnreachs.as_ref());
-        writer.optional("InTimeExcds", self.InTimeExcds.as_ref());
-        writer.optional("InParmProbs", self.InParmProbs.as_ref());
-        writer.optional("InSrcQuenchs", self.InSrcQuenchs.as_ref());
-        writer.optional("InRedirects", self.InRedirects.as_ref());
-        writer.optional("InEchos", self.InEchos.as_ref());
-        writer.optional("InEchoReps", self.InEchoReps.as_ref());
-        writer.optional("InTimestamps", self.InTimestamps.as_ref());
-        writer.optional("InTimestampReps", self.InTimestampReps.as_ref());
-        writer.optional("InAddrMasks", self.InAddrMasks.as_ref());
-        writer.optional("InAddrMaskReps", self.InAddrMaskReps.as_ref());
-        writer.optional("OutMsgs", self.OutMsgs.as_ref());
-        writer.optional("OutErrors", self.OutErrors.as_ref());
-        writer.optional("OutDestUnreachs", self.OutDestUnreachs.as_ref());
-        writer.optional("OutTimeExcds", self.OutTimeExcds.as_ref());
-        writer.optional("OutParmProbs", self.OutParmProbs.as_ref());
-        writer.optional("OutSrcQuenchs", self.OutSrcQuenchs.as_ref());
-        writer.optional("OutRedirects", self.OutRedirects.as_ref());
-        writer.optional("OutEchos", self.OutEchos.as_ref());
-        writer.optional("OutEchoReps", self.OutEchoReps.as_ref());
-        writer.optional("OutTimestamps", self.OutTimestamps.as_ref());
-        writer.optional("OutTimestampReps", self.OutTimestampReps.as_ref());
-        writer.optional("OutAddrMasks", self.OutAddrMasks.as_ref());
-        writer.optional("OutAddrMaskReps", self.OutAddrMaskReps.as_ref());
+        writer.optional("InMsgs", self.in_msgs.as_ref());
+        writer.optional("InErrors", self.in_errors.as_ref());
+        writer.optional("InCsumErrors", self.in_csum_errors.as_ref());
+        writer.optional("InDestUnreachs", self.in_dest_unreachs.as_ref());
+        writer.optional("InTimeExcds", self.in_time_excds.as_ref());
+        writer.optional("InParmProbs", self.in_parm_probs.as_ref());
+        writer.optional("InSrcQuenchs", self.in_src_quenchs.as_ref());
+        writer.optional("InRedirects", self.in_redirects.as_ref());
+        writer.optional("InEchos", self.in_echos.as_ref());
+        writer.optional("InEchoReps", self.in_echo_reps.as_ref());
+        writer.optional("InTimestamps", self.in_timestamps.as_ref());
+        writer.optional("InTimestampReps", self.in_timestamp_reps.as_ref());
+        writer.optional("InAddrMasks", self.in_addr_masks.as_ref());
+        writer.optional("InAddrMaskReps", self.in_addr_mask_reps.as_ref());
+        writer.optional("OutMsgs", self.out_msgs.as_ref());
+        writer.optional("OutErrors", self.out_errors.as_ref());
+        writer.optional("OutDestUnreachs", self.out_dest_unreachs.as_ref());
+        writer.optional("OutTimeExcds", self.out_time_excds.as_ref());
+        writer.optional("OutParmProbs", self.out_parm_probs.as_ref());
+        writer.optional("OutSrcQuenchs", self.out_src_quenchs.as_ref());
+        writer.optional("OutRedirects", self.out_redirects.as_ref());
+        writer.optional("OutEchos", self.out_echos.as_ref());
+        writer.optional("OutEchoReps", self.out_echo_reps.as_ref());
+        writer.optional("OutTimestamps", self.out_timestamps.as_ref());
+        writer.optional("OutTimestampReps", self.out_timestamp_reps.as_ref());
+        writer.optional("OutAddrMasks", self.out_addr_masks.as_ref());
+        writer.optional("OutAddrMaskReps", self.out_addr_mask_reps.as_ref());
     }
 
     fn read_json_field(
@@ -3410,33 +3408,33 @@ impl crate::Message for IcmpStatistics {
         reader: &mut crate::json::ObjectReader<'_>,
     ) -> Result<(), crate::JsonError> {
         match number {
-            1 => reader.optional(&mut self.InMsgs, value),
-            2 => reader.optional(&mut self.InErrors, value),
-            3 => reader.optional(&mut self.InCsumErrors, value),
-            4 => reader.optional(&mut self.InDestUnreachs, value),
-            5 => reader.optional(&mut self.InTimeExcds, value),
-            6 => reader.optional(&mut self.InParmProbs, value),
-            7 => reader.optional(&mut self.InSrcQuenchs, value),
-            8 => reader.optional(&mut self.InRedirects, value),
-            9 => reader.optional(&mut self.InEchos, value),
-            10 => reader.optional(&mut self.InEchoReps, value),
-            11 => reader.optional(&mut self.InTimestamps, value),
-            12 => reader.optional(&mut self.InTimestampReps, value),
-            13 => reader.optional(&mut self.InAddrMasks, value),
-            14 => reader.optional(&mut self.InAddrMaskReps, value),
-            15 => reader.optional(&mut self.OutMsgs, value),
-            16 => reader.optional(&mut self.OutErrors, value),
-            17 => reader.optional(&mut self.OutDestUnreachs, value),
-            18 => reader.optional(&mut self.OutTimeExcds, value),
-            19 => reader.optional(&mut self.OutParmProbs, value),
-            20 => reader.optional(&mut self.OutSrcQuenchs, value),
-            21 => reader.optional(&mut self.OutRedirects, value),
-            22 => reader.optional(&mut self.OutEchos, value),
-            23 => reader.optional(&mut self.OutEchoReps, value),
-            24 => reader.optional(&mut self.OutTimestamps, value),
-            25 => reader.optional(&mut self.OutTimestampReps, value),
-            26 => reader.optional(&mut self.OutAddrMasks, value),
-            27 => reader.optional(&mut self.OutAddrMaskReps, value),
+            1 => reader.optional(&mut self.in_msgs, value),
+            2 => reader.optional(&mut self.in_errors, value),
+            3 => reader.optional(&mut self.in_csum_errors, value),
+            4 => reader.optional(&mut self.in_dest_unreachs, value),
+            5 => reader.optional(&mut self.in_time_excds, value),
+            6 => reader.optional(&mut self.in_parm_probs, value),
+            7 => reader.optional(&mut self.in_src_quenchs, value),
+            8 => reader.optional(&mut self.in_redirects, value),
+            9 => reader.optional(&mut self.in_echos, value),
+            10 => reader.optional(&mut self.in_echo_reps, value),
+            11 => reader.optional(&mut self.in_timestamps, value),
+            12 => reader.optional(&mut self.in_timestamp_reps, value),
+            13 => reader.optional(&mut self.in_addr_masks, value),
+            14 => reader.optional(&mut self.in_addr_mask_reps, value),
+            15 => reader.optional(&mut self.out_msgs, value),
+            16 => reader.optional(&mut self.out_errors, value),
+            17 => reader.optional(&mut self.out_dest_unreachs, value),
+            18 => reader.optional(&mut self.out_time_excds, value),
+            19 => reader.optional(&mut self.out_parm_probs, value),
+            20 => reader.optional(&mut self.out_src_quenchs, value),
+            21 => reader.optional(&mut self.out_redirects, value),
+            22 => reader.optional(&mut self.out_echos, value),
+            23 => reader.optional(&mut self.out_echo_reps, value),
+            24 => reader.optional(&mut self.out_timestamps, value),
+            25 => reader.optional(&mut self.out_timestamp_reps, value),
+            26 => reader.optional(&mut self.out_addr_masks, value),
+            27 => reader.optional(&mut self.out_addr_mask_reps, value),
             _ => Ok(()),
         }
     }
@@ -3620,43 +3618,43 @@ impl crate::Message for InverseOffer {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IpStatistics {
     /// `Forwarding` = 1
-    pub Forwarding: Option<i64>,
+    pub forwarding: Option<i64>,
     /// `DefaultTTL` = 2
-    pub DefaultTTL: Option<i64>,
+    pub default_ttl: Option<i64>,
     /// `InReceives` = 3
-    pub InReceives: Option<i64>,
+    pub in_receives: Option<i64>,
     /// `InHdrErrors` = 4
-    pub InHdrErrors: Option<i64>,
+    pub in_hdr_errors: Option<i64>,
     /// `InAddrErrors` = 5
-    pub InAddrErrors: Option<i64>,
+    pub in_addr_errors: Option<i64>,
     /// `ForwDatagrams` = 6
-    pub ForwDatagrams: Option<i64>,
+    pub forw_datagrams: Option<i64>,
     /// `InUnknownProtos` = 7
-    pub InUnknownProtos: Option<i64>,
+    pub in_unknown_protos: Option<i64>,
     /// `InDiscards` = 8
-    pub InDiscards: Option<i64>,
+    pub in_discards: Option<i64>,
     /// `InDelivers` = 9
-    pub InDelivers: Option<i64>,
+    pub in_delivers: Option<i64>,
     /// `OutRequests` = 10
-    pub OutRequests: Option<i64>,
+    pub out_requests: Option<i64>,
     /// `OutDiscards` = 11
-    pub OutDiscards: Option<i64>,
+    pub out_discards: Option<i64>,
     /// `OutNoRoutes` = 12
-    pub OutNoRoutes: Option<i64>,
+    pub out_no_routes: Option<i64>,
     /// `ReasmTimeout` = 13
-    pub ReasmTimeout: Option<i64>,
+    pub reasm_timeout: Option<i64>,
     /// `ReasmReqds` = 14
-    pub ReasmReqds: Option<i64>,
+    pub reasm_reqds: Option<i64>,
     /// `ReasmOKs` = 15
-    pub ReasmOKs: Option<i64>,
+    pub reasm_o_ks: Option<i64>,
     /// `ReasmFails` = 16
-    pub ReasmFails: Option<i64>,
+    pub reasm_fails: Option<i64>,
     /// `FragOKs` = 17
-    pub FragOKs: Option<i64>,
+    pub frag_o_ks: Option<i64>,
     /// `FragFails` = 18
-    pub FragFails: Option<i64>,
+    pub frag_fails: Option<i64>,
     /// `FragCreates` = 19
-    pub FragCreates: Option<i64>,
+    pub frag_creates: Option<i64>,
     /// Fields that are not in the definition.
     pub unknown: crate::UnknownFields,
 }
@@ -3687,25 +3685,25 @@ impl crate::Message for IpStatistics {
     const REQUIRED: u64 = 0;
 
     fn encode_fields(&self, output: &mut Vec<u8>) {
-        crate::wire::optional(output, 1, self.Forwarding.as_ref());
-        crate::wire::optional(output, 2, self.DefaultTTL.as_ref());
-        crate::wire::optional(output, 3, self.InReceives.as_ref());
-        crate::wire::optional(output, 4, self.InHdrErrors.as_ref());
-        crate::wire::optional(output, 5, self.InAddrErrors.as_ref());
-        crate::wire::optional(output, 6, self.ForwDatagrams.as_ref());
-        crate::wire::optional(output, 7, self.InUnknownProtos.as_ref());
-        crate::wire::optional(output, 8, self.InDiscards.as_ref());
-        crate::wire::optional(output, 9, self.InDelivers.as_ref());
-        crate::wire::optional(output, 10, self.OutRequests.as_ref());
-        crate::wire::optional(output, 11, self.OutDiscards.as_ref());
-        crate::wire::optional(output, 12, self.OutNoRoutes.as_ref());
-        crate::wire::optional(output, 13, self.ReasmTimeout.as_ref());
-        crate::wire::optional(output, 14, self.ReasmReqds.as_ref());
-        crate::wire::optional(output, 15, self.ReasmOKs.as_ref());
-        crate::wire::optional(output, 16, self.ReasmFails.as_ref());
-        crate::wire::optional(output, 17, self.FragOKs.as_ref());
-        crate::wire::optional(output, 18, self.FragFails.as_ref());
-        crate::wire::optional(output, 19, self.FragCreates.as_ref());
+        crate::wire::optional(output, 1, self.forwarding.as_ref());
+        crate::wire::optional(output, 2, self.default_ttl.as_ref());
+        crate::wire::optional(output, 3, self.in_receives.as_ref());
+        crate::wire::optional(output, 4, self.in_hdr_errors.as_ref());
+        crate::wire::optional(output, 5, self.in_addr_errors.as_ref());
+        crate::wire::optional(output, 6, self.forw_datagrams.as_ref());
+        crate::wire::optional(output, 7, self.in_unknown_protos.as_ref());
+        crate::wire::optional(output, 8, self.in_discards.as_ref());
+        crate::wire::optional(output, 9, self.in_delivers.as_ref());
+        crate::wire::optional(output, 10, self.out_requests.as_ref());
+        crate::wire::optional(output, 11, self.out_discards.as_ref());
+        crate::wire::optional(output, 12, self.out_no_routes.as_ref());
+        crate::wire::optional(output, 13, self.reasm_timeout.as_ref());
+        crate::wire::optional(output, 14, self.reasm_reqds.as_ref());
+        crate::wire::optional(output, 15, self.reasm_o_ks.as_ref());
+        crate::wire::optional(output, 16, self.reasm_fails.as_ref());
+        crate::wire::optional(output, 17, self.frag_o_ks.as_ref());
+        crate::wire::optional(output, 18, self.frag_fails.as_ref());
+        crate::wire::optional(output, 19, self.frag_creates.as_ref());
         crate::wire::unknown(output, &self.unknown);
     }
 
@@ -3715,49 +3713,49 @@ impl crate::Message for IpStatistics {
         decoding: &mut crate::Decoding,
     ) -> Result<(), crate::DecodeError> {
         match field.number {
-            1 => field.optional(&mut self.Forwarding, decoding),
-            2 => field.optional(&mut self.DefaultTTL, decoding),
-            3 => field.optional(&mut self.InReceives, decoding),
-            4 => field.optional(&mut self.InHdrErrors, decoding),
-            5 => field.optional(&mut self.InAddrErrors, decoding),
-            6 => field.optional(&mut self.ForwDatagrams, decoding),
-            7 => field.optional(&mut self.InUnknownProtos, decoding),
-            8 => field.optional(&mut self.InDiscards, decoding),
-            9 => field.optional(&mut self.InDelivers, decoding),
-            10 => field.optional(&mut self.OutRequests, decoding),
-            11 => field.optional(&mut self.OutDiscards, decoding),
-            12 => field.optional(&mut self.OutNoRoutes, decoding),
-            13 => field.optional(&mut self.ReasmTimeout, decoding),
-            14 => field.optional(&mut self.ReasmReqds, decoding),
-            15 => field.optional(&mut self.ReasmOKs, decoding),
-            16 => field.optional(&mut self.ReasmFails, decoding),
-            17 => field.optional(&mut self.FragOKs, decoding),
-            18 => field.optional(&mut self.FragFails, decoding),
-            19 => field.optional(&mut self.FragCreates, decoding),
+            1 => field.optional(&mut self.forwarding, decoding),
+            2 => field.optional(&mut self.default_ttl, decoding),
+            3 => field.optional(&mut self.in_receives, decoding),
+            4 => field.optional(&mut self.in_hdr_errors, decoding),
+            5 => field.optional(&mut self.in_addr_errors, decoding),
+            6 => field.optional(&mut self.forw_datagrams, decoding),
+            7 => field.optional(&mut self.in_unknown_protos, decoding),
+            8 => field.optional(&mut self.in_discards, decoding),
+            9 => field.optional(&mut self.in_delivers, decoding),
+            10 => field.optional(&mut self.out_requests, decoding),
+            11 => field.optional(&mut self.out_discards, decoding),
+            12 => field.optional(&mut self.out_no_routes, decoding),
+            13 => field.optional(&mut self.reasm_timeout, decoding),
+            14 => field.optional(&mut self.reasm_reqds, decoding),
+            15 => field.optional(&mut self.reasm_o_ks, decoding),
+            16 => field.optional(&mut self.reasm_fails, decoding),
+            17 => field.optional(&mut self.frag_o_ks, decoding),
+            18 => field.optional(&mut self.frag_fails, decoding),
+            19 => field.optional(&mut self.frag_creates, decoding),
             _ => field.unknown(decoding),
         }
     }
 
     fn write_json_fields(&self, writer: &mut crate::json::ObjectWriter<'_>) {
-        writer.optional("Forwarding", self.Forwarding.as_ref());
-        writer.optional("DefaultTTL", self.DefaultTTL.as_ref());
-        writer.optional("InReceives", self.InReceives.as_ref());
-        writer.optional("InHdrErrors", self.InHdrErrors.as_ref());
-        writer.optional("InAddrErrors", self.InAddrErrors.as_ref());
-        writer.optional("ForwDatagrams", self.ForwDatagrams.as_ref());
-        writer.optional("InUnknownProtos", self.InUnknownProtos.as_ref());
-        writer.optional("InDiscards", self.InDiscards.as_ref());
-        writer.optional("InDelivers", self.InDelivers.as_ref());
-        writer.optional("OutRequests", self.OutRequests.as_ref());
-        writer.optional("OutDiscards", self.OutDiscards.as_ref());
-        writer.optional("OutNoRoutes", self.OutNoRoutes.as_ref());
-        writer.optional("ReasmTimeout", self.ReasmTimeout.as_ref());
-        writer.optional("ReasmReqds", self.ReasmReqds.as_ref());
-        writer.optional("ReasmOKs", self.ReasmOKs.as_ref());
-        writer.optional("ReasmFails", self.ReasmFails.as_ref());
-        writer.optional("FragOKs", self.FragOKs.as_ref());
-        writer.optional("FragFails", self.FragFails.as_ref());
-        writer.optional("FragCreates", self.FragCreates.as_ref());
+        writer.optional("Forwarding", self.forwarding.as_ref());
+        writer.optional("DefaultTTL", self.default_ttl.as_ref());
+        writer.optional("InReceives", self.in_receives.as_ref());
+        writer.optional("InHdrErrors", self.in_hdr_errors.as_ref());
+        writer.optional("InAddrErrors", self.in_addr_errors.as_ref());
+        writer.optional("ForwDatagrams", self.forw_datagrams.as_ref());
+        writer.optional("InUnknownProtos", self.in_unknown_protos.as_ref());
+        writer.optional("InDiscards", self.in_discards.as_ref());
+        writer.optional("InDelivers", self.in_delivers.as_ref());
+        writer.optional("OutRequests", self.out_requests.as_ref());
+        writer.optional("OutDiscards", self.out_discards.as_ref());
+        writer.optional("OutNoRoutes", self.out_no_routes.as_ref());
+        writer.optional("ReasmTimeout", self.reasm_timeout.as_ref());
+        writer.optional("ReasmReqds", self.reasm_reqds.as_ref());
+        writer.optional("ReasmOKs", self.reasm_o_ks.as_ref());
+        writer.optional("ReasmFails", self.reasm_fails.as_ref());
+        writer.optional("FragOKs", self.frag_o_ks.as_ref());
+        writer.optional("FragFails", self.frag_fails.as_ref());
+        writer.optional("FragCreates", self.frag_creates.as_ref());
     }
 
     fn read_json_field(
@@ -3767,25 +3765,25 @@ impl crate::Message for IpStatistics {
         reader: &mut crate::json::ObjectReader<'_>,
     ) -> Result<(), crate::JsonError> {
         match number {
-            1 => reader.optional(&mut self.Forwarding, value),
-            2 => reader.optional(&mut self.DefaultTTL, value),
-            3 => reader.optional(&mut self.InReceives, value),
-            4 => reader.optional(&mut self.InHdrErrors, value),
-            5 => reader.optional(&mut self.InAddrErrors, value),
-            6 => reader.optional(&mut self.ForwDatagrams, value),
-            7 => reader.optional(&mut self.InUnknownProtos, value),
-            8 => reader.optional(&mut self.InDiscards, value),
-            9 => reader.optional(&mut self.InDelivers, value),
-            10 => reader.optional(&mut self.OutRequests, value),
-            11 => reader.optional(&mut self.OutDiscards, value),
-            12 => reader.optional(&mut self.OutNoRoutes, value),
-            13 => reader.optional(&mut self.ReasmTimeout, value),
-            14 => reader.optional(&mut self.ReasmReqds, value),
-            15 => reader.optional(&mut self.ReasmOKs, value),
-            16 => reader.optional(&mut self.ReasmFails, value),
-            17 => reader.optional(&mut self.FragOKs, value),
-            18 => reader.optional(&mut self.FragFails, value),
-            19 => reader.optional(&mut self.FragCreates, value),
+            1 => reader.optional(&mut self.forwarding, value),
+            2 => reader.optional(&mut self.default_ttl, value),
+            3 => reader.optional(&mut self.in_receives, value),
+            4 => reader.optional(&mut self.in_hdr_errors, value),
+            5 => reader.optional(&mut self.in_addr_errors, value),
+            6 => reader.optional(&mut self.forw_datagrams, value),
+            7 => reader.optional(&mut self.in_unknown_protos, value),
+            8 => reader.optional(&mut self.in_discards, value),
+            9 => reader.optional(&mut self.in_delivers, value),
+            10 => reader.optional(&mut self.out_requests, value),
+            11 => reader.optional(&mut self.out_discards, value),
+            12 => reader.optional(&mut self.out_no_routes, value),
+            13 => reader.optional(&mut self.reasm_timeout, value),
+            14 => reader.optional(&mut self.reasm_reqds, value),
+            15 => reader.optional(&mut self.reasm_o_ks, value),
+            16 => reader.optional(&mut self.reasm_fails, value),
+            17 => reader.optional(&mut self.frag_o_ks, value),
+            18 => reader.optional(&mut self.frag_fails, value),
+            19 => reader.optional(&mut self.frag_creates, value),
             _ => Ok(()),
         }
     }
@@ -7610,35 +7608,35 @@ impl crate::Message for TaskStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TcpStatistics {
     /// `RtoAlgorithm` = 1
-    pub RtoAlgorithm: Option<i64>,
+    pub rto_algorithm: Option<i64>,
     /// `RtoMin` = 2
-    pub RtoMin: Option<i64>,
+    pub rto_min: Option<i64>,
     /// `RtoMax` = 3
-    pub RtoMax: Option<i64>,
+    pub rto_max: Option<i64>,
     /// `MaxConn` = 4
-    pub MaxConn: Option<i64>,
+    pub max_conn: Option<i64>,
     /// `ActiveOpens` = 5
-    pub ActiveOpens: Option<i64>,
+    pub active_opens: Option<i64>,
     /// `PassiveOpens` = 6
-    pub PassiveOpens: Option<i64>,
+    pub passive_opens: Option<i64>,
     /// `AttemptFails` = 7
-    pub AttemptFails: Option<i64>,
+    pub attempt_fails: Option<i64>,
     /// `EstabResets` = 8
-    pub EstabResets: Option<i64>,
+    pub estab_resets: Option<i64>,
     /// `CurrEstab` = 9
-    pub CurrEstab: Option<i64>,
+    pub curr_estab: Option<i64>,
     /// `InSegs` = 10
-    pub InSegs: Option<i64>,
+    pub in_segs: Option<i64>,
     /// `OutSegs` = 11
-    pub OutSegs: Option<i64>,
+    pub out_segs: Option<i64>,
     /// `RetransSegs` = 12
-    pub RetransSegs: Option<i64>,
+    pub retrans_segs: Option<i64>,
     /// `InErrs` = 13
-    pub InErrs: Option<i64>,
+    pub in_errs: Option<i64>,
     /// `OutRsts` = 14
-    pub OutRsts: Option<i64>,
+    pub out_rsts: Option<i64>,
     /// `InCsumErrors` = 15
-    pub InCsumErrors: Option<i64>,
+    pub in_csum_errors: Option<i64>,
     /// Fields that are not in the definition.
     pub unknown: crate::UnknownFields,
 }
@@ -7665,21 +7663,21 @@ impl crate::Message for TcpStatistics {
     const REQUIRED: u64 = 0;
 
     fn encode_fields(&self, output: &mut Vec<u8>) {
-        crate::wire::optional(output, 1, self.RtoAlgorithm.as_ref());
-        crate::wire::optional(output, 2, self.RtoMin.as_ref());
-        crate::wire::optional(output, 3, self.RtoMax.as_ref());
-        crate::wire::optional(output, 4, self.MaxConn.as_ref());
-        crate::wire::optional(output, 5, self.ActiveOpens.as_ref());
-        crate::wire::optional(output, 6, self.PassiveOpens.as_ref());
-        crate::wire::optional(output, 7, self.AttemptFails.as_ref());
-        crate::wire::optional(output, 8, self.EstabResets.as_ref());
-        crate::wire::optional(output, 9, self.CurrEstab.as_ref());
-        crate::wire::optional(output, 10, self.InSegs.as_ref());
-        crate::wire::optional(output, 11, self.OutSegs.as_ref());
-        crate::wire::optional(output, 12, self.RetransSegs.as_ref());
-        crate::wire::optional(output, 13, self.InErrs.as_ref());
-        crate::wire::optional(output, 14, self.OutRsts.as_ref());
-        crate::wire::optional(output, 15, self.InCsumErrors.as_ref());
+        crate::wire::optional(output, 1, self.rto_algorithm.as_ref());
+        crate::wire::optional(output, 2, self.rto_min.as_ref());
+        crate::wire::optional(output, 3, self.rto_max.as_ref());
+        crate::wire::optional(output, 4, self.max_conn.as_ref());
+        crate::wire::optional(output, 5, self.active_opens.as_ref());
+        crate::wire::optional(output, 6, self.passive_opens.as_ref());
+        crate::wire::optional(output, 7, self.attempt_fails.as_ref());
+        crate::wire::optional(output, 8, self.estab_resets.as_ref());
+        crate::wire::optional(output, 9, self.curr_estab.as_ref());
+        crate::wire::optional(output, 10, self.in_segs.as_ref());
+        crate::wire::optional(output, 11, self.out_segs.as_ref());
+        crate::wire::optional(output, 12, self.retrans_segs.as_ref());
+        crate::wire::optional(output, 13, self.in_errs.as_ref());
+        crate::wire::optional(output, 14, self.out_rsts.as_ref());
+        crate::wire::optional(output, 15, self.in_csum_errors.as_ref());
         crate::wire::unknown(output, &self.unknown);
     }
 
@@ -7689,41 +7687,41 @@ impl crate::Message for TcpStatistics {
         decoding: &mut crate::Decoding,
     ) -> Result<(), crate::DecodeError> {
         match field.number {
-            1 => field.optional(&mut self.RtoAlgorithm, decoding),
-            2 => field.optional(&mut self.RtoMin, decoding),
-            3 => field.optional(&mut self.RtoMax, decoding),
-            4 => field.optional(&mut self.MaxConn, decoding),
-            5 => field.optional(&mut self.ActiveOpens, decoding),
-            6 => field.optional(&mut self.PassiveOpens, decoding),
-            7 => field.optional(&mut self.AttemptFails, decoding),
-            8 => field.optional(&mut self.EstabResets, decoding),
-            9 => field.optional(&mut self.CurrEstab, decoding),
-            10 => field.optional(&mut self.InSegs, decoding),
-            11 => field.optional(&mut self.OutSegs, decoding),
-            12 => field.optional(&mut self.RetransSegs, decoding),
-            13 => field.optional(&mut self.InErrs, decoding),
-            14 => field.optional(&mut self.OutRsts, decoding),
-            15 => field.optional(&mut self.InCsumErrors, decoding),
+            1 => field.optional(&mut self.rto_algorithm, decoding),
+            2 => field.optional(&mut self.rto_min, decoding),
+            3 => field.optional(&mut self.rto_max, decoding),
+            4 => field.optional(&mut self.max_conn, decoding),
+            5 => field.optional(&mut self.active_opens, decoding),
+            6 => field.optional(&mut self.passive_opens, decoding),
+            7 => field.optional(&mut self.attempt_fails, decoding),
+            8 => field.optional(&mut self.estab_resets, decoding),
+            9 => field.optional(&mut self.curr_estab, decoding),
+            10 => field.optional(&mut self.in_segs, decoding),
+            11 => field.optional(&mut self.out_segs, decoding),
+            12 => field.optional(&mut self.retrans_segs, decoding),
+            13 => field.optional(&mut self.in_errs, decoding),
+            14 => field.optional(&mut self.out_rsts, decoding),
+            15 => field.optional(&mut self.in_csum_errors, decoding),
             _ => field.unknown(decoding),
         }
     }
 
     fn write_json_fields(&self, writer: &mut crate::json::ObjectWriter<'_>) {
-        writer.optional("RtoAlgorithm", self.RtoAlgorithm.as_ref());
-        writer.optional("RtoMin", self.RtoMin.as_ref());
-        writer.optional("RtoMax", self.RtoMax.as_ref());
-        writer.optional("MaxConn", self.MaxConn.as_ref());
-        writer.optional("ActiveOpens", self.ActiveOpens.as_ref());
-        writer.optional("PassiveOpens", self.PassiveOpens.as_ref());
-        writer.optional("AttemptFails", self.AttemptFails.as_ref());
-        writer.optional("EstabResets", self.EstabResets.as_ref());
-        writer.optional("CurrEstab", self.CurrEstab.as_ref());
-        writer.optional("InSegs", self.InSegs.as_ref());
-        writer.optional("OutSegs", self.OutSegs.as_ref());
-        writer.optional("RetransSegs", self.RetransSegs.as_ref());
-        writer.optional("InErrs", self.InErrs.as_ref());
-        writer.optional("OutRsts", self.OutRsts.as_ref());
-        writer.optional("InCsumErrors", self.InCsumErrors.as_ref());
+        writer.optional("RtoAlgorithm", self.rto_algorithm.as_ref());
+        writer.optional("RtoMin", self.rto_min.as_ref());
+        writer.optional("RtoMax", self.rto_max.as_ref());
+        writer.optional("MaxConn", self.max_conn.as_ref());
+        writer.optional("ActiveOpens", self.active_opens.as_ref());
+        writer.optional("PassiveOpens", self.passive_opens.as_ref());
+        writer.optional("AttemptFails", self.attempt_fails.as_ref());
+        writer.optional("EstabResets", self.estab_resets.as_ref());
+        writer.optional("CurrEstab", self.curr_estab.as_ref());
+        writer.optional("InSegs", self.in_segs.as_ref());
+        writer.optional("OutSegs", self.out_segs.as_ref());
+        writer.optional("RetransSegs", self.retrans_segs.as_ref());
+        writer.optional("InErrs", self.in_errs.as_ref());
+        writer.optional("OutRsts", self.out_rsts.as_ref());
+        writer.optional("InCsumErrors", self.in_csum_errors.as_ref());
     }
 
     fn read_json_field(
@@ -7733,21 +7731,21 @@ impl crate::Message for TcpStatistics {
         reader: &mut crate::json::ObjectReader<'_>,
     ) -> Result<(), crate::JsonError> {
         match number {
-            1 => reader.optional(&mut self.RtoAlgorithm, value),
-            2 => reader.optional(&mut self.RtoMin, value),
-            3 => reader.optional(&mut self.RtoMax, value),
-            4 => reader.optional(&mut self.MaxConn, value),
-            5 => reader.optional(&mut self.ActiveOpens, value),
-            6 => reader.optional(&mut self.PassiveOpens, value),
-            7 => reader.optional(&mut self.AttemptFails, value),
-            8 => reader.optional(&mut self.EstabResets, value),
-            9 => reader.optional(&mut self.CurrEstab, value),
-            10 => reader.optional(&mut self.InSegs, value),
-            11 => reader.optional(&mut self.OutSegs, value),
-            12 => reader.optional(&mut self.RetransSegs, value),
-            13 => reader.optional(&mut self.InErrs, value),
-            14 => reader.optional(&mut self.OutRsts, value),
-            15 => reader.optional(&mut self.InCsumErrors, value),
+            1 => reader.optional(&mut self.rto_algorithm, value),
+            2 => reader.optional(&mut self.rto_min, value),
+            3 => reader.optional(&mut self.rto_max, value),
+            4 => reader.optional(&mut self.max_conn, value),
+            5 => reader.optional(&mut self.active_opens, value),
+            6 => reader.optional(&mut self.passive_opens, value),
+            7 => reader.optional(&mut self.attempt_fails, value),
+            8 => reader.optional(&mut self.estab_resets, value),
+            9 => reader.optional(&mut self.curr_estab, value),
+            10 => reader.optional(&mut self.in_segs, value),
+            11 => reader.optional(&mut self.out_segs, value),
+            12 => reader.optional(&mut self.retrans_segs, value),
+            13 => reader.optional(&mut self.in_errs, value),
+            14 => reader.optional(&mut self.out_rsts, value),
+            15 => reader.optional(&mut self.in_csum_errors, value),
             _ => Ok(()),
         }
     }
@@ -8061,21 +8059,21 @@ impl crate::Message for Uuid {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UdpStatistics {
     /// `InDatagrams` = 1
-    pub InDatagrams: Option<i64>,
+    pub in_datagrams: Option<i64>,
     /// `NoPorts` = 2
-    pub NoPorts: Option<i64>,
+    pub no_ports: Option<i64>,
     /// `InErrors` = 3
-    pub InErrors: Option<i64>,
+    pub in_errors: Option<i64>,
     /// `OutDatagrams` = 4
-    pub OutDatagrams: Option<i64>,
+    pub out_datagrams: Option<i64>,
     /// `RcvbufErrors` = 5
-    pub RcvbufErrors: Option<i64>,
+    pub rcvbuf_errors: Option<i64>,
     /// `SndbufErrors` = 6
-    pub SndbufErrors: Option<i64>,
+    pub sndbuf_errors: Option<i64>,
     /// `InCsumErrors` = 7
-    pub InCsumErrors: Option<i64>,
+    pub in_csum_errors: Option<i64>,
     /// `IgnoredMulti` = 8
-    pub IgnoredMulti: Option<i64>,
+    pub ignored_multi: Option<i64>,
     /// Fields that are not in the definition.
     pub unknown: crate::UnknownFields,
 }
@@ -8095,14 +8093,14 @@ impl crate::Message for UdpStatistics {
     const REQUIRED: u64 = 0;
 
     fn encode_fields(&self, output: &mut Vec<u8>) {
-        crate::wire::optional(output, 1, self.InDatagrams.as_ref());
-        crate::wire::optional(output, 2, self.NoPorts.as_ref());
-        crate::wire::optional(output, 3, self.InErrors.as_ref());
-        crate::wire::optional(output, 4, self.OutDatagrams.as_ref());
-        crate::wire::optional(output, 5, self.RcvbufErrors.as_ref());
-        crate::wire::optional(output, 6, self.SndbufErrors.as_ref());
-        crate::wire::optional(output, 7, self.InCsumErrors.as_ref());
-        crate::wire::optional(output, 8, self.IgnoredMulti.as_ref());
+        crate::wire::optional(output, 1, self.in_datagrams.as_ref());
+        crate::wire::optional(output, 2, self.no_ports.as_ref());
+        crate::wire::optional(output, 3, self.in_errors.as_ref());
+        crate::wire::optional(output, 4, self.out_datagrams.as_ref());
+        crate::wire::optional(output, 5, self.rcvbuf_errors.as_ref());
+        crate::wire::optional(output, 6, self.sndbuf_errors.as_ref());
+        crate::wire::optional(output, 7, self.in_csum_errors.as_ref());
+        crate::wire::optional(output, 8, self.ignored_multi.as_ref());
         crate::wire::unknown(output, &self.unknown);
     }
 
@@ -8112,27 +8110,27 @@ impl crate::Message for UdpStatistics {
         decoding: &mut crate::Decoding,
     ) -> Result<(), crate::DecodeError> {
         match field.number {
-            1 => field.optional(&mut self.InDatagrams, decoding),
-            2 => field.optional(&mut self.NoPorts, decoding),
-            3 => field.optional(&mut self.InErrors, decoding),
-            4 => field.optional(&mut self.OutDatagrams, decoding),
-            5 => field.optional(&mut self.RcvbufErrors, decoding),
-            6 => field.optional(&mut self.SndbufErrors, decoding),
-            7 => field.optional(&mut self.InCsumErrors, decoding),
-            8 => field.optional(&mut self.IgnoredMulti, decoding),
+            1 => field.optional(&mut self.in_datagrams, decoding),
+            2 => field.optional(&mut self.no_ports, decoding),
+            3 => field.optional(&mut self.in_errors, decoding),
+            4 => field.optional(&mut self.out_datagrams, decoding),
+            5 => field.optional(&mut self.rcvbuf_errors, decoding),
+            6 => field.optional(&mut self.sndbuf_errors, decoding),
+            7 => field.optional(&mut self.in_csum_errors, decoding),
+            8 => field.optional(&mut self.ignored_multi, decoding),
             _ => field.unknown(decoding),
         }
     }
 
     fn write_json_fields(&self, writer: &mut crate::json::ObjectWriter<'_>) {
-        writer.optional("InDatagrams", self.InDatagrams.as_ref());
-        writer.optional("NoPorts", self.NoPorts.as_ref());
-        writer.optional("InErrors", self.InErrors.as_ref());
-        writer.optional("OutDatagrams", self.OutDatagrams.as_ref());
-        writer.optional("RcvbufErrors", self.RcvbufErrors.as_ref());
-        writer.optional("SndbufErrors", self.SndbufErrors.as_ref());
-        writer.optional("InCsumErrors", self.InCsumErrors.as_ref());
-        writer.optional("IgnoredMulti", self.IgnoredMulti.as_ref());
+        writer.optional("InDatagrams", self.in_datagrams.as_ref());
+        writer.optional("NoPorts", self.no_ports.as_ref());
+        writer.optional("InErrors", self.in_errors.as_ref());
+        writer.optional("OutDatagrams", self.out_datagrams.as_ref());
+        writer.optional("RcvbufErrors", self.rcvbuf_errors.as_ref());
+        writer.optional("SndbufErrors", self.sndbuf_errors.as_ref());
+        writer.optional("InCsumErrors", self.in_csum_errors.as_ref());
+        writer.optional("IgnoredMulti", self.ignored_multi.as_ref());
     }
 
     fn read_json_field(
@@ -8142,14 +8140,14 @@ impl crate::Message for UdpStatistics {
         reader: &mut crate::json::ObjectReader<'_>,
     ) -> Result<(), crate::JsonError> {
         match number {
-            1 => reader.optional(&mut self.InDatagrams, value),
-            2 => reader.optional(&mut self.NoPorts, value),
-            3 => reader.optional(&mut self.InErrors, value),
-            4 => reader.optional(&mut self.OutDatagrams, value),
-            5 => reader.optional(&mut self.RcvbufErrors, value),
-            6 => reader.optional(&mut self.SndbufErrors, value),
-            7 => reader.optional(&mut self.InCsumErrors, value),
-            8 => reader.optional(&mut self.IgnoredMulti, value),
+            1 => reader.optional(&mut self.in_datagrams, value),
+            2 => reader.optional(&mut self.no_ports, value),
+            3 => reader.optional(&mut self.in_errors, value),
+            4 => reader.optional(&mut self.out_datagrams, value),
+            5 => reader.optional(&mut self.rcvbuf_errors, value),
+            6 => reader.optional(&mut self.sndbuf_errors, value),
+            7 => reader.optional(&mut self.in_csum_errors, value),
+            8 => reader.optional(&mut self.ignored_multi, value),
             _ => Ok(()),
         }
     }
@@ -12657,9 +12655,7 @@ pub mod cgroup_info {
             field: &crate::Field<'_>,
             decoding: &mut crate::Decoding,
         ) -> Result<(), crate::DecodeError> {
-            match field.number {
-                _ => field.unknown(decoding),
-            }
+            field.unknown(decoding)
         }
 
         fn write_json_fields(&self, _: &mut crate::json::ObjectWriter<'_>) {}
@@ -12754,9 +12750,7 @@ pub mod cgroup_info {
                 field: &crate::Field<'_>,
                 decoding: &mut crate::Decoding,
             ) -> Result<(), crate::DecodeError> {
-                match field.number {
-                    _ => field.unknown(decoding),
-                }
+                field.unknown(decoding)
             }
 
             fn write_json_fields(&self, _: &mut crate::json::ObjectWriter<'_>) {}
@@ -12863,9 +12857,7 @@ pub mod cgroup_info {
                 field: &crate::Field<'_>,
                 decoding: &mut crate::Decoding,
             ) -> Result<(), crate::DecodeError> {
-                match field.number {
-                    _ => field.unknown(decoding),
-                }
+                field.unknown(decoding)
             }
 
             fn write_json_fields(&self, _: &mut crate::json::ObjectWriter<'_>) {}
@@ -17022,9 +17014,7 @@ pub mod resource {
             field: &crate::Field<'_>,
             decoding: &mut crate::Decoding,
         ) -> Result<(), crate::DecodeError> {
-            match field.number {
-                _ => field.unknown(decoding),
-            }
+            field.unknown(decoding)
         }
 
         fn write_json_fields(&self, _: &mut crate::json::ObjectWriter<'_>) {}
@@ -17064,9 +17054,7 @@ pub mod resource {
             field: &crate::Field<'_>,
             decoding: &mut crate::Decoding,
         ) -> Result<(), crate::DecodeError> {
-            match field.number {
-                _ => field.unknown(decoding),
-            }
+            field.unknown(decoding)
         }
 
         fn write_json_fields(&self, _: &mut crate::json::ObjectWriter<'_>) {}
@@ -19515,9 +19503,7 @@ pub unknown: crate::UnknownFields,
                         field: &crate::Field<'_>,
                         decoding: &mut crate::Decoding,
                     ) -> Result<(), crate::DecodeError> {
-                        match field.number {
-                            _ => field.unknown(decoding),
-                        }
+                        field.unknown(decoding)
                     }
 
                     fn write_json_fields(&self, _: &mut crate::json::ObjectWriter<'_>) {}

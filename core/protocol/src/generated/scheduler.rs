@@ -815,9 +815,7 @@ pub mod attribute_constraint {
                 field: &crate::Field<'_>,
                 decoding: &mut crate::Decoding,
             ) -> Result<(), crate::DecodeError> {
-                match field.number {
-                    _ => field.unknown(decoding),
-                }
+                field.unknown(decoding)
             }
 
             fn write_json_fields(&self, _: &mut crate::json::ObjectWriter<'_>) {}
@@ -858,9 +856,7 @@ pub mod attribute_constraint {
                 field: &crate::Field<'_>,
                 decoding: &mut crate::Decoding,
             ) -> Result<(), crate::DecodeError> {
-                match field.number {
-                    _ => field.unknown(decoding),
-                }
+                field.unknown(decoding)
             }
 
             fn write_json_fields(&self, _: &mut crate::json::ObjectWriter<'_>) {}

@@ -108,12 +108,11 @@ impl<'a> ObjectReader<'a> {
 
     pub(crate) fn finish(self, fields: &[FieldInfo], required: u64) {
         let absent = required & !self.seen;
-        let mut position = self.missing_before;
-        for field in fields.iter().filter(|field| field.required & absent != 0) {
-            let separator = if self.path.is_empty() { "" } else { "." };
+        let separator = if self.path.is_empty() { "" } else { "." };
+        let own = fields.iter().filter(|field| field.required & absent != 0);
+        for (position, field) in (self.missing_before..).zip(own) {
             let path = format!("{}{separator}{}", self.path, field.name(self.names));
             self.missing.insert(position, path);
-            position += 1;
         }
     }
 

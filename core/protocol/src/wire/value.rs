@@ -69,14 +69,14 @@ impl<M: Message> Value for M {
 
 /// The integers that protobuf writes as varints: negative ones as ten bytes, like `int64`.
 macro_rules! varint {
-    ($type:ty, $to_wire:expr, $from_wire:expr) => {
+    ($type:ty, $value:ident, $to_wire:expr, $from_wire:expr) => {
         impl Value for $type {
             const WIRE_TYPE: u32 = VARINT;
 
             #[inline]
             fn encode(&self, output: &mut Vec<u8>) {
-                let to_wire: fn($type) -> u64 = $to_wire;
-                encode::varint(output, to_wire(*self));
+                let $value = *self;
+                encode::varint(output, $to_wire);
             }
 
             #[inline]
@@ -86,9 +86,8 @@ macro_rules! varint {
                 _depth: u32,
                 _fresh: bool,
             ) -> Result<Outcome, DecodeError> {
-                let Payload::Varint(value) = payload else { return Ok(Outcome::NotMine) };
-                let from_wire: fn(u64) -> $type = $from_wire;
-                *self = from_wire(value);
+                let Payload::Varint($value) = payload else { return Ok(Outcome::NotMine) };
+                *self = $from_wire;
                 Ok(Outcome::Taken)
             }
 
@@ -121,10 +120,10 @@ mod integers {
         encode, json,
     };
 
-    varint!(i32, |value| i64::from(value) as u64, |value| value as i32);
-    varint!(i64, |value| value as u64, |value| value as i64);
-    varint!(u32, u64::from, |value| value as u32);
-    varint!(u64, |value| value, |value| value);
+    varint!(i32, value, i64::from(value) as u64, value as i32);
+    varint!(i64, value, value as u64, value as i64);
+    varint!(u32, value, u64::from(value), value as u32);
+    varint!(u64, value, value, value);
 
     /// An enum's number from the wire.
     pub(super) fn enum_number(value: u64) -> i32 {
@@ -179,7 +178,7 @@ impl Value for bool {
 
 /// The two floating point types: little-endian IEEE 754.
 macro_rules! float {
-    ($type:ty, $bits:ident, $wire_type:expr, $from_double:expr) => {
+    ($type:ty, $bits:ident, $wire_type:expr, $value:ident, $from_double:expr) => {
         impl Value for $type {
             const WIRE_TYPE: u32 = $wire_type;
 
@@ -207,16 +206,16 @@ macro_rules! float {
                 value: &serde_json::Value,
                 reader: &mut ObjectReader<'_>,
             ) -> Result<bool, JsonError> {
-                let from_double: fn(f64) -> $type = $from_double;
-                *self = from_double(json::double(value, reader)?);
+                let $value = json::double(value, reader)?;
+                *self = $from_double;
                 Ok(true)
             }
         }
     };
 }
 
-float!(f64, Fixed64, FIXED64, |value| value);
-float!(f32, Fixed32, FIXED32, narrow);
+float!(f64, Fixed64, FIXED64, number, number);
+float!(f32, Fixed32, FIXED32, number, narrow(number));
 
 #[expect(clippy::cast_possible_truncation, reason = "a `float` field keeps what fits it")]
 fn narrow(value: f64) -> f32 {

@@ -52,7 +52,7 @@ fn functions(enumeration: &Enum, text: &mut String) {
         "/// The name in the definition.\n#[must_use]\n\
          pub const fn name(self, names: crate::Names) -> &'static str {\n",
     );
-    if enumeration.values.iter().all(|value| value.v0 == value.v1) {
+    if enumeration.values.iter().all(|value| both(value).0 == both(value).1) {
         text.push_str("let _ = names;\n");
     }
     text.push_str("match self {\n");

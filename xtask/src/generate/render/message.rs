@@ -1,6 +1,5 @@
 //! Writes one message.
 
-
 use crate::generate::model::{Field, Kind, Label, Message, Model};
 use crate::generate::names;
 use crate::generate::shape::Shapes;
@@ -98,9 +97,7 @@ impl Writer<'_> {
             let (v0, v1) = both_names(field);
             let bit = self.bit(field);
             let number = field.number;
-            self.line(&format!(
-                "crate::FieldInfo::new({number}, {v0:?}, {v1:?}, {bit}),"
-            ));
+            self.line(&format!("crate::FieldInfo::new({number}, {v0:?}, {v1:?}, {bit}),"));
         }
         self.line("];");
         let required = message.fields.iter().filter(|field| field.label == Label::Required).count();
@@ -154,6 +151,14 @@ impl Writer<'_> {
     }
 
     fn decode(&mut self) {
+        if self.message.fields.is_empty() {
+            self.line(
+                "fn decode_field(&mut self, field: &crate::Field<'_>, \
+                 decoding: &mut crate::Decoding) \
+                 -> Result<(), crate::DecodeError> {\nfield.unknown(decoding)\n}\n",
+            );
+            return;
+        }
         self.line(
             "fn decode_field(&mut self, field: &crate::Field<'_>, decoding: &mut crate::Decoding) \
              -> Result<(), crate::DecodeError> {\nmatch field.number {",
