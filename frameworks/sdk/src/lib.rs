@@ -1,1 +1,39 @@
-//! Write a scheduler or an executor in Rust, over the public HTTP APIs.
+//! Write a scheduler in Rust, over the public HTTP APIs: nothing here is closed to others, so what
+//! is built on it runs on Apache Mesos too.
+//!
+//! [`Scheduler::start`] subscribes a framework and keeps it subscribed: it follows the leading
+//! master, notices a dead stream by its missing heartbeats and comes back under the same framework
+//! id. Events arrive on a channel; [`Scheduler::call`] sends calls, in order.
+//!
+//! ```no_run
+//! use protocol::{mesos, scheduler};
+//! use sdk::{Incoming, Scheduler, SchedulerOptions};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let framework = mesos::FrameworkInfo { name: "example".into(), ..Default::default() };
+//! let (scheduler, mut incoming) = Scheduler::start(SchedulerOptions::new("localhost:5050", framework))?;
+//! while let Some(Incoming::Event(event)) = incoming.recv().await {
+//!     if let Some(offers) = event.offers {
+//!         let offer_ids = offers.offers.into_iter().map(|offer| offer.id).collect();
+//!         scheduler
+//!             .call(scheduler::Call {
+//!                 r#type: Some(scheduler::call::Type::Decline),
+//!                 decline: Some(scheduler::call::Decline { offer_ids, ..Default::default() }),
+//!                 ..Default::default()
+//!             })
+//!             .await?;
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod http;
+mod scheduler;
+mod subscription;
+
+pub use http::{HttpClient, HttpError, HttpResponse};
+pub use scheduler::{
+    CallError, ContentType, Credential, EVENTS_MAX, Incoming, InvalidMaster, Scheduler,
+    SchedulerOptions, SubscribeError,
+};

@@ -1,0 +1,314 @@
+//! A subscribed framework: the stream of events, and calls.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use hyper::{Request, StatusCode};
+use protocol::mesos::{FrameworkId, FrameworkInfo};
+use protocol::scheduler::{Call, Event, call};
+use protocol::{DecodeError, JsonError, Message, Names};
+use tokio::sync::mpsc;
+
+use crate::http::{Connection, HttpError, read_whole};
+
+mod stream;
+
+/// How many events wait for the framework before reading pauses.
+pub const EVENTS_MAX: usize = 256;
+
+const PATH: &str = "/api/v1/scheduler";
+const STREAM_ID: &str = "Mesos-Stream-Id";
+
+/// How messages are encoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ContentType {
+    /// `application/x-protobuf`.
+    #[default]
+    Protobuf,
+    /// `application/json`.
+    Json,
+}
+
+impl ContentType {
+    const fn mime(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
+    }
+
+    fn encode(self, call: &Call) -> Vec<u8> {
+        match self {
+            Self::Protobuf => call.encode_to_vec(),
+            Self::Json => call.to_json(Names::V1).into_bytes(),
+        }
+    }
+
+    fn decode(self, bytes: &[u8]) -> Result<Event, EventError> {
+        Ok(match self {
+            Self::Protobuf => Event::decode(bytes)?,
+            Self::Json => Event::from_json(bytes, Names::V1)?,
+        })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum EventError {
+    #[error("an event is not valid protobuf")]
+    Protobuf(#[from] DecodeError),
+    #[error("an event is not valid JSON")]
+    Json(#[from] JsonError),
+}
+
+/// A principal and its secret, for HTTP basic authentication.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// Who.
+    pub principal: String,
+    /// The proof.
+    pub secret: String,
+}
+
+impl Credential {
+    pub(crate) fn to_basic(&self) -> String {
+        format!("Basic {}", STANDARD.encode(format!("{}:{}", self.principal, self.secret)))
+    }
+}
+
+impl std::fmt::Debug for Credential {
+    /// Without the secret, which must not get into logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credential").field("principal", &self.principal).finish_non_exhaustive()
+    }
+}
+
+/// Who subscribes, and where.
+#[derive(Clone, Debug)]
+pub struct SchedulerOptions {
+    /// A master: `host:port` or `master@host:port`. It need not be the leading one.
+    pub master: String,
+    /// The framework. With an id it resubscribes.
+    pub framework: FrameworkInfo,
+    /// Roles for which no offers are wanted at first.
+    pub suppressed_roles: Vec<String>,
+    /// How to prove who we are, if the master asks.
+    pub credential: Option<Credential>,
+    /// How messages are encoded.
+    pub content_type: ContentType,
+}
+
+impl SchedulerOptions {
+    /// Protobuf, without authentication.
+    #[must_use]
+    pub fn new(master: impl Into<String>, framework: FrameworkInfo) -> Self {
+        Self {
+            master: master.into(),
+            framework,
+            suppressed_roles: Vec::new(),
+            credential: None,
+            content_type: ContentType::default(),
+        }
+    }
+}
+
+/// What happens to a framework.
+#[derive(Debug)]
+pub enum Incoming {
+    /// An event of the master. After one of type ERROR the framework is not subscribed again and
+    /// nothing follows.
+    Event(Box<Event>),
+    /// The stream ended or could not be opened. It is tried again, and SUBSCRIBED will tell of
+    /// success; calls fail until then.
+    Disconnected {
+        /// For people.
+        reason: String,
+    },
+    /// The master refuses the subscription for good. Nothing follows.
+    Failed(SubscribeError),
+}
+
+/// The text given as the master is no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not the address of a master: expected host:port")]
+pub struct InvalidMaster(pub String);
+
+/// The master's refusal of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the master at {authority} refused the subscription with {status}: {reason}")]
+pub struct SubscribeError {
+    /// `host:port`.
+    pub authority: String,
+    /// Such as 401.
+    pub status: StatusCode,
+    /// What the master said.
+    pub reason: String,
+}
+
+/// Why a call had no effect.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The framework is not subscribed.
+    #[error("cannot send the call: the framework is not subscribed")]
+    NotSubscribed,
+    /// No answer; whether the master got the call is unknown.
+    #[error("cannot send the call")]
+    Http(#[from] HttpError),
+    /// The master refused the call.
+    #[error("the master refused the call with {status}: {reason}")]
+    Refused {
+        /// Such as 400.
+        status: StatusCode,
+        /// What the master said.
+        reason: String,
+    },
+}
+
+/// A handle to a framework's subscription; clones are the same one. When the last is dropped, or
+/// the channel's receiver, the stream closes, and the master sees the framework disconnect.
+#[derive(Clone, Debug)]
+pub struct Scheduler {
+    shared: Arc<Shared>,
+    _stop: Arc<Stop>,
+}
+
+/// Ends the task that reads the stream.
+#[derive(Debug)]
+struct Stop(tokio::task::AbortHandle);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: SchedulerOptions,
+    state: Mutex<State>,
+    /// The connection for calls. One at a time holds it, which keeps calls in order.
+    calls: tokio::sync::Mutex<Option<Connection>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    framework_id: Option<FrameworkId>,
+    subscription: Option<Subscription>,
+}
+
+/// Where to send calls, and the header that ties them to the stream.
+#[derive(Clone, Debug)]
+struct Subscription {
+    authority: String,
+    stream_id: Option<String>,
+}
+
+impl Scheduler {
+    /// Subscribes, and stays subscribed. To be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The master's address cannot be understood. Everything later arrives on the channel.
+    pub fn start(
+        options: SchedulerOptions,
+    ) -> Result<(Self, mpsc::Receiver<Incoming>), InvalidMaster> {
+        let authority = authority(&options.master)?;
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let framework_id = options.framework.id.clone();
+        let shared = Arc::new(Shared {
+            options,
+            state: Mutex::new(State { framework_id, subscription: None }),
+            calls: tokio::sync::Mutex::default(),
+        });
+        let task = tokio::spawn(stream::run(Arc::clone(&shared), authority, events));
+        Ok((Self { shared, _stop: Arc::new(Stop(task.abort_handle())) }, receiver))
+    }
+
+    /// The id the master gave, once subscribed.
+    #[must_use]
+    pub fn framework_id(&self) -> Option<FrameworkId> {
+        self.shared.state().framework_id.clone()
+    }
+
+    /// Sends one call; the framework id is filled in. Calls arrive in the order in which this was
+    /// called. Success means that the master took the call, not that it could do it.
+    ///
+    /// # Errors
+    /// The framework is not subscribed, there is no answer, or the master refuses the call.
+    pub async fn call(&self, mut call: Call) -> Result<(), CallError> {
+        let mut kept = self.shared.calls.lock().await;
+        let (framework_id, subscription) = {
+            let state = self.shared.state();
+            (state.framework_id.clone(), state.subscription.clone())
+        };
+        let subscription = subscription.ok_or(CallError::NotSubscribed)?;
+        if call.framework_id.is_none() {
+            call.framework_id = framework_id;
+        }
+        let mut connection = Connection::reuse(kept.take(), &subscription.authority).await?;
+        let mut request = self.shared.request();
+        if let Some(stream_id) = &subscription.stream_id {
+            request = request.header(STREAM_ID, stream_id);
+        }
+        let body = self.shared.options.content_type.encode(&call);
+        let response = connection.send(request, body).await?;
+        let status = response.status();
+        let reason = read_whole(&subscription.authority, response.into_body()).await?;
+        *kept = Some(connection);
+        if status.is_success() {
+            return Ok(());
+        }
+        Err(CallError::Refused { status, reason: String::from_utf8_lossy(&reason).into_owned() })
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn request(&self) -> hyper::http::request::Builder {
+        let mime = self.options.content_type.mime();
+        let mut request = Request::post(PATH).header(CONTENT_TYPE, mime).header(ACCEPT, mime);
+        if let Some(credential) = &self.options.credential {
+            request = request.header(AUTHORIZATION, credential.to_basic());
+        }
+        request
+    }
+
+    /// The SUBSCRIBE call, under the id we have.
+    fn subscribe(&self) -> Call {
+        let framework_id = self.state().framework_id.clone();
+        let mut framework_info = self.options.framework.clone();
+        framework_info.id.clone_from(&framework_id);
+        Call {
+            r#type: Some(call::Type::Subscribe),
+            framework_id,
+            subscribe: Some(Box::new(call::Subscribe {
+                framework_info,
+                suppressed_roles: self.options.suppressed_roles.clone(),
+                ..Default::default()
+            })),
+            ..Default::default()
+        }
+    }
+}
+
+fn authority(master: &str) -> Result<String, InvalidMaster> {
+    let text = master.trim();
+    let address = text.strip_prefix("master@").unwrap_or(text);
+    match address.rsplit_once(':') {
+        Some((host, port))
+            if !host.is_empty()
+                && !host.contains(['/', '@', ':'])
+                && port.parse::<u16>().is_ok() =>
+        {
+            Ok(address.to_owned())
+        }
+        _ => Err(InvalidMaster(text.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests;
