@@ -32,4 +32,6 @@ pub use resource::Resource;
 pub use resources::Resources;
 pub use text::ParseResourcesError;
 pub use value::{InvalidRange, ParseValueError, Parsed, Ranges, Set, Value, ValueKind};
-pub use wire::{CannotDowngrade, InvalidResource, ResourceError};
+pub use wire::{
+    CannotDowngrade, InvalidQuantity, InvalidResource, ResourceError, downgrade, upgrade,
+};

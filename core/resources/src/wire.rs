@@ -1,3 +1,5 @@
+mod format;
+mod quantities;
 mod validate;
 
 use std::sync::Arc;
@@ -6,6 +8,8 @@ use protocol::mesos;
 use protocol::mesos::resource::ReservationInfo;
 use protocol::mesos::value::Type;
 
+pub use format::{downgrade, upgrade};
+pub use quantities::InvalidQuantity;
 pub use validate::InvalidResource;
 pub(crate) use validate::check_refinement;
 
@@ -37,12 +41,7 @@ impl Resource {
     /// # Errors
     /// What `Resources::validate` of Mesos refuses, in the same words.
     pub fn from_wire(wire: &mesos::Resource) -> Result<Self, InvalidResource> {
-        if wire.name.is_empty() {
-            return Err(InvalidResource::EmptyName);
-        }
-        let value = validate::value(wire)?;
-        validate::check_disk(wire)?;
-        let reservations = validate::reservations(wire)?;
+        let (value, reservations) = validate::all(wire)?;
         let key = Key {
             reservations: Arc::from(reservations),
             disk: wire.disk.as_deref().map(|disk| Arc::new(disk.clone())),

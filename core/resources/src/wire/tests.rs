@@ -5,7 +5,7 @@ use protocol::mesos::resource::{DiskInfo, ReservationInfo, SharedInfo, disk_info
 use protocol::mesos::value::Type;
 use protocol::{Message, Names};
 
-use crate::{Quantity, Reservation, Resource, Resources};
+use crate::{Quantity, Reservation, Resource, Resources, downgrade, upgrade};
 
 fn cpus(value: f64) -> mesos::Resource {
     mesos::Resource {
@@ -202,6 +202,17 @@ fn is_written_as_mesos_writes_it() {
 }
 
 #[test]
+fn relayed_resources_change_their_format_only() {
+    let mut relayed = [volume("a"), cpus(1.0)];
+    upgrade(&mut relayed).unwrap();
+    assert_eq!(relayed[0].reservations, [info(ReservationType::Static, "dev")]);
+    downgrade(&mut relayed).unwrap();
+    assert_eq!(relayed[0], volume("a"));
+    assert_eq!(relayed[1], mesos::Resource { role: Some("*".to_owned()), ..cpus(1.0) });
+    assert_eq!(upgrade(&mut [cpus(1.0), cpus(-1.0)]).unwrap_err().index, 1);
+}
+
+#[test]
 fn refined_reservations_have_no_old_format() {
     let reservation = Reservation::dynamic("dev/web", None);
     let refined =
@@ -270,7 +281,15 @@ proptest! {
         let resources = Resources::from_wire(&wire).unwrap();
         prop_assert_eq!(&Resources::from_wire(&resources.to_wire()).unwrap(), &resources);
         prop_assert_eq!(&Resources::from_wire(&resources.to_wire_endpoint()).unwrap(), &resources);
+        let mut relayed = wire;
+        upgrade(&mut relayed).unwrap();
+        prop_assert!(relayed.iter().all(|it| it.role.is_none() && it.reservation.is_none()));
+        prop_assert_eq!(&Resources::from_wire(&relayed).unwrap(), &resources);
+        let downgraded = downgrade(&mut relayed).is_ok();
+        prop_assert_eq!(downgraded, resources.to_wire_pre_refinement().is_ok());
+        prop_assert!(!downgraded || relayed.iter().all(|it| it.role.is_some()));
         if let Ok(old) = resources.to_wire_pre_refinement() {
+            prop_assert_eq!(&Resources::from_wire(&relayed).unwrap(), &resources);
             prop_assert_eq!(&Resources::from_wire(&old).unwrap(), &resources);
         }
     }

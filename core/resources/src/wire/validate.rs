@@ -83,8 +83,20 @@ pub enum InvalidResource {
     SharedWithoutVolume,
 }
 
+/// Checks everything there is to check; gives the value and the stack of reservations.
+pub(super) fn all(
+    resource: &mesos::Resource,
+) -> Result<(Value, Vec<Reservation>), InvalidResource> {
+    if resource.name.is_empty() {
+        return Err(InvalidResource::EmptyName);
+    }
+    let value = value(resource)?;
+    check_disk(resource)?;
+    Ok((value, reservations(resource)?))
+}
+
 /// Reads the value, checking that exactly the field of the declared type is there.
-pub(super) fn value(resource: &mesos::Resource) -> Result<Value, InvalidResource> {
+fn value(resource: &mesos::Resource) -> Result<Value, InvalidResource> {
     match (resource.r#type, &resource.scalar, &resource.ranges, &resource.set) {
         (Type::Scalar, Some(scalar), None, None) => scalar_value(scalar.value),
         (Type::Ranges, None, Some(ranges), None) => ranges_value(ranges),
@@ -128,7 +140,7 @@ fn ranges_value(wire: &mesos::value::Ranges) -> Result<Value, InvalidResource> {
     Ok(Value::Ranges(ranges))
 }
 
-pub(super) fn check_disk(resource: &mesos::Resource) -> Result<(), InvalidResource> {
+fn check_disk(resource: &mesos::Resource) -> Result<(), InvalidResource> {
     let has_volume = resource.disk.as_ref().is_some_and(|disk| disk.persistence.is_some());
     if resource.shared.is_some() {
         if resource.name != "disk" {
@@ -160,9 +172,7 @@ pub(super) fn check_disk(resource: &mesos::Resource) -> Result<(), InvalidResour
 
 /// Reads the reservations from either format: the `reservations` stack, or the older fields
 /// `role` and `reservation`.
-pub(super) fn reservations(
-    resource: &mesos::Resource,
-) -> Result<Vec<Reservation>, InvalidResource> {
+fn reservations(resource: &mesos::Resource) -> Result<Vec<Reservation>, InvalidResource> {
     if resource.reservations.is_empty() {
         return Ok(old_reservation(resource)?.into_iter().collect());
     }
