@@ -94,11 +94,16 @@ impl Report {
             let figures: Vec<String> =
                 figures.iter().map(|(name, value)| format!(",\"{name}\":{value:.6}")).collect();
             let figures = figures.concat();
-            println!("{{\"bench\":\"{name}\",\"agents\":{agents},\"frameworks\":{frameworks}{figures}}}");
+            println!(
+                "{{\"bench\":\"{name}\",\"agents\":{agents},\"frameworks\":{frameworks}{figures}}}"
+            );
         } else {
             let figures: Vec<String> =
                 figures.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
-            println!("{name:<10}{agents:>9} agents{frameworks:>8} frameworks   {}", figures.join("  "));
+            println!(
+                "{name:<10}{agents:>9} agents{frameworks:>8} frameworks   {}",
+                figures.join("  ")
+            );
         }
     }
 }
@@ -213,8 +218,7 @@ fn revive(report: &Report, agents: usize, frameworks: usize) {
     assert!(cluster.allocate().0.is_empty());
     let (allocations, expired) = cluster.allocate();
     assert_eq!(allocations.len(), agents);
-    let figures =
-        [("revived_ms", milliseconds(revived)), ("expired_ms", milliseconds(expired))];
+    let figures = [("revived_ms", milliseconds(revived)), ("expired_ms", milliseconds(expired))];
     report.row("revive", agents, frameworks, &figures);
 }
 

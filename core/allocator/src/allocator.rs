@@ -345,4 +345,3 @@ fn by_role(resources: &Resources) -> Vec<(String, Resources)> {
         .map(|(role, resources)| (role, unallocated(resources).unallocated()))
         .collect()
 }
-

@@ -181,7 +181,8 @@ impl RoleTree {
 
     /// The node of a role that has clients, or roles with clients below it.
     pub(crate) fn find(&self, path: &str) -> Option<RoleIndex> {
-        path.split('/').try_fold(self.root, |role, name| self.roles[role].children.get(name).copied())
+        path.split('/')
+            .try_fold(self.root, |role, name| self.roles[role].children.get(name).copied())
     }
 
     pub(crate) fn add_client(
@@ -233,6 +234,8 @@ impl RoleTree {
 
     /// Removes a client that holds nothing any more, and the roles that are empty without it.
     pub(crate) fn remove_client(&mut self, client: ClientIndex) {
+        // What it gave back last also moves the roles above it, which nobody could find later.
+        self.rerank(client);
         for view in VIEWS {
             self.set_member(client, view, false);
         }
@@ -370,25 +373,25 @@ impl RoleTree {
         let mut role = entry.role;
         let node = &mut self.roles[role];
         if rank != entry.rank {
-            let old = std::mem::replace(&mut entry.rank, rank.clone());
+            let old = (std::mem::replace(&mut entry.rank, rank.clone()), client);
             for order in &mut node.orders {
-                replace(&mut order.clients, (old.clone(), client), &rank);
+                replace(&mut order.clients, &old, &rank);
             }
         }
         let rank = Rank::of(&node.own, &self.totals, 1.0, &node.own_rank.name);
         if rank != node.own_rank {
-            let old = std::mem::replace(&mut node.own_rank, rank.clone());
+            let old = (std::mem::replace(&mut node.own_rank, rank.clone()), Group::Own);
             for order in &mut node.orders {
-                replace(&mut order.groups, (old.clone(), Group::Own), &rank);
+                replace(&mut order.groups, &old, &rank);
             }
         }
         while let Some(parent) = self.roles[role].parent {
             let node = &mut self.roles[role];
             let rank = Rank::of(&node.subtree, &self.totals, node.weight, &node.name);
             if rank != node.rank {
-                let old = std::mem::replace(&mut node.rank, rank.clone());
+                let old = (std::mem::replace(&mut node.rank, rank.clone()), Group::Child(role));
                 for order in &mut self.roles[parent].orders {
-                    replace(&mut order.groups, (old.clone(), Group::Child(role)), &rank);
+                    replace(&mut order.groups, &old, &rank);
                 }
             }
             role = parent;
@@ -410,10 +413,13 @@ impl RoleTree {
             let mut orders = std::mem::take(&mut self.roles[role].orders);
             for order in &mut orders {
                 let clients = std::mem::take(&mut order.clients).into_iter();
-                order.clients =
-                    clients.map(|(_, client)| (self.clients[client].rank.clone(), client)).collect();
+                order.clients = clients
+                    .map(|(_, client)| (self.clients[client].rank.clone(), client))
+                    .collect();
                 let groups = std::mem::take(&mut order.groups).into_iter();
-                order.groups = groups.map(|(_, group)| (self.group_rank(role, group).clone(), group)).collect();
+                order.groups = groups
+                    .map(|(_, group)| (self.group_rank(role, group).clone(), group))
+                    .collect();
             }
             self.roles[role].orders = orders;
         }
@@ -449,7 +455,9 @@ impl RoleTree {
             let (left_chain, right_chain) = (self.chain(left_role), self.chain(right_role));
             let common = left_chain.iter().zip(&right_chain).take_while(|(a, b)| a == b).count();
             let above = left_chain[common - 1];
-            let group = |chain: &[RoleIndex]| chain.get(common).map_or(Group::Own, |&role| Group::Child(role));
+            let group = |chain: &[RoleIndex]| {
+                chain.get(common).map_or(Group::Own, |&role| Group::Child(role))
+            };
             let (left, right) = (group(&left_chain), group(&right_chain));
             return self.group_rank(above, left).cmp(self.group_rank(above, right));
         }
@@ -470,8 +478,8 @@ impl RoleTree {
 }
 
 /// Moves an entry of an order, if it is there.
-fn replace<T: Ord + Copy>(order: &mut BTreeSet<(Rank, T)>, old: (Rank, T), rank: &Rank) {
-    if order.remove(&old) {
+fn replace<T: Ord + Copy>(order: &mut BTreeSet<(Rank, T)>, old: &(Rank, T), rank: &Rank) {
+    if order.remove(old) {
         order.insert((rank.clone(), old.1));
     }
 }
@@ -494,7 +502,8 @@ impl Walk<'_> {
             match groups.next() {
                 Some(&(_, Group::Own)) => {
                     let role = *role;
-                    self.clients = Some(self.tree.roles[role].orders[self.view as usize].clients.iter());
+                    self.clients =
+                        Some(self.tree.roles[role].orders[self.view as usize].clients.iter());
                     return Some(role);
                 }
                 Some(&(_, Group::Child(child))) => {

@@ -21,7 +21,6 @@ impl Names {
         });
         Name(u32::try_from(position).expect("fewer than 2^32 names fit in memory"))
     }
-
 }
 
 /// How much of each scalar resource, in the smallest unit of the fixed-point scalars. Zeros are left out.

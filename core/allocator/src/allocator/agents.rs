@@ -102,12 +102,7 @@ impl Allocator {
     }
 
     /// Books resources with allocation roles on the framework's clients.
-    pub(super) fn track(
-        &mut self,
-        agent: AgentIndex,
-        framework: FrameworkIndex,
-        used: &Resources,
-    ) {
+    pub(super) fn track(&mut self, agent: AgentIndex, framework: FrameworkIndex, used: &Resources) {
         for (role, resources) in by_role(used) {
             let client = self.client(framework, &role);
             self.hold(agent, client, &resources);

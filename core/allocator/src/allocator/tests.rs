@@ -74,7 +74,8 @@ impl Cluster {
 
     /// Runs a cycle; gives `framework role agent` of each allocation.
     fn allocate(&mut self) -> Vec<String> {
-        let text = |it: &Allocation| format!("{} {} {}", it.framework.value, it.role, it.agent.value);
+        let text =
+            |it: &Allocation| format!("{} {} {}", it.framework.value, it.role, it.agent.value);
         self.allocate_whole().iter().map(text).collect()
     }
 
@@ -428,7 +429,8 @@ fn operations_change_what_is_held_and_what_the_agent_has() {
     cluster.add_framework("F2", &["b"]);
     cluster.add_agent("A1", "cpus:4;mem:100");
     assert_eq!(cluster.allocate(), ["F1 a A1"]);
-    let (old, new) = (resources("cpus:1").allocated_to("a"), resources("cpus(a):1").allocated_to("a"));
+    let (old, new) =
+        (resources("cpus:1").allocated_to("a"), resources("cpus(a):1").allocated_to("a"));
     cluster.allocator.update_allocation(&framework("F1"), &agent("A1"), &old, &new);
     cluster.decline("F1", "A1", Some(60));
     let allocations = cluster.allocate_whole();

@@ -1,0 +1,346 @@
+//! Whatever happens, in whatever order: the allocator gives what the [`Reference`] gives.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::reference::{Reference, filter_end};
+use super::*;
+
+const ROLES: [&str; 6] = ["*", "a", "a/b", "a/b/c", "a/d", "e"];
+const TOTALS: [&str; 6] = [
+    "cpus:4;mem:400",
+    "cpus:2;mem:800;ports:[1-10]",
+    "cpus(a):2;cpus:1;mem:300",
+    "cpus(a/b):1;mem(e):200;cpus:1",
+    "cpus(a/b/c):1;cpus(a):1",
+    "cpus:0.1;mem:10;disk:5",
+];
+
+#[derive(Clone, Debug)]
+enum Step {
+    SetFramework(usize, Vec<usize>, Vec<usize>, bool),
+    RemoveFramework(usize),
+    ActivateFramework(usize, bool),
+    Suppress(usize, Vec<usize>),
+    Revive(usize, Vec<usize>),
+    SetAgent(usize, usize),
+    RemoveAgent(usize),
+    ActivateAgent(usize, bool),
+    Recover(usize, bool, Option<u64>),
+    Reserve(usize),
+    ReserveFree(usize),
+    Weight(usize, u32),
+    Pass(u64),
+    Allocate,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let roles = || proptest::collection::vec(0..ROLES.len(), 0..4);
+    let refuse = proptest::option::weighted(0.7, 0..8_u64);
+    prop_oneof![
+        4 => (0..5_usize, roles(), roles(), any::<bool>())
+            .prop_map(|(name, roles, suppressed, own)| Step::SetFramework(name, roles, suppressed, own)),
+        1 => (0..5_usize).prop_map(Step::RemoveFramework),
+        2 => (0..5_usize, any::<bool>()).prop_map(|(name, on)| Step::ActivateFramework(name, on)),
+        1 => (0..5_usize, roles()).prop_map(|(name, roles)| Step::Suppress(name, roles)),
+        2 => (0..5_usize, roles()).prop_map(|(name, roles)| Step::Revive(name, roles)),
+        4 => (0..6_usize, 0..TOTALS.len()).prop_map(|(name, total)| Step::SetAgent(name, total)),
+        1 => (0..6_usize).prop_map(Step::RemoveAgent),
+        2 => (0..6_usize, any::<bool>()).prop_map(|(name, on)| Step::ActivateAgent(name, on)),
+        8 => (0..100_usize, any::<bool>(), refuse)
+            .prop_map(|(which, part, refuse)| Step::Recover(which, part, refuse)),
+        1 => (0..100_usize).prop_map(Step::Reserve),
+        1 => (0..6_usize).prop_map(Step::ReserveFree),
+        1 => (0..ROLES.len(), 1..5_u32).prop_map(|(role, weight)| Step::Weight(role, weight)),
+        2 => (0..4_u64).prop_map(Step::Pass),
+        8 => Just(Step::Allocate),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    proptest::collection::vec(step(), 1..60)
+}
+
+fn chosen(roles: &[usize]) -> BTreeSet<String> {
+    roles.iter().map(|&role| ROLES[role].to_owned()).collect()
+}
+
+/// Both allocators.
+struct Pair {
+    cluster: Cluster,
+    reference: Reference,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let minimum = vec![quantities("cpus:0.5"), quantities("mem:100")];
+        let config = Config { minimum_allocatable: minimum.clone(), ..Config::default() };
+        Self { cluster: Cluster::with_config(config), reference: Reference::new(minimum) }
+    }
+
+    fn set_framework(&mut self, name: &str, profile: &FrameworkProfile) {
+        let id = framework(name);
+        if self.reference.frameworks.contains_key(name) {
+            self.cluster.allocator.update_framework(&id, profile.clone());
+        } else {
+            self.cluster.allocator.add_framework(&id, profile.clone(), &[]);
+        }
+        self.reference.set_framework(name, profile);
+    }
+
+    fn set_agent(&mut self, name: &str, profile: &AgentProfile) {
+        if self.reference.agents.contains_key(name) {
+            self.cluster.allocator.update_agent(&agent(name), profile.clone());
+        } else {
+            self.cluster.allocator.add_agent(&agent(name), profile.clone(), &[]);
+        }
+        self.reference.set_agent(name, profile);
+    }
+
+    fn holding(&self, which: usize) -> Option<(String, (String, String), Resources)> {
+        let held = self.reference.held.iter();
+        let (key, resources) = held.cycle().nth(which % self.reference.held.len().max(1))?;
+        Some((key.0.clone(), key.1.clone(), resources.clone()))
+    }
+
+    fn recover(&mut self, which: usize, is_part: bool, refuse: Option<u64>) {
+        let Some((on, client, held)) = self.holding(which) else { return };
+        let part = held.filter(|resource| resource.name() == "cpus");
+        let back = if is_part && !part.is_empty() { part } else { held };
+        let refuse = refuse.map(Duration::from_secs);
+        let now = self.cluster.now;
+        self.cluster.allocator.recover_resources(
+            now,
+            &framework(&client.0),
+            &agent(&on),
+            &back.allocated_to(&client.1),
+            refuse,
+        );
+        self.reference.unhold(&on, &client, &back);
+        if let Some(refuse) = refuse {
+            self.reference.refuse(&on, &client, &back, filter_end(now, refuse));
+        }
+        self.reference.forget();
+    }
+
+    /// The framework reserves the unreserved cpus that it holds.
+    fn reserve(&mut self, which: usize) {
+        let Some((on, client, held)) = self.holding(which) else { return };
+        let is_free = |it: &resources::Resource| it.name() == "cpus" && it.is_unreserved();
+        let old = held.filter(is_free);
+        // What was lost to a smaller total cannot be reserved.
+        let total = &self.reference.agents[&on].total;
+        if old.is_empty() || client.1 == "*" || !total.contains(&old) {
+            return;
+        }
+        let new = reserved(&old, &client.1);
+        self.cluster.allocator.update_allocation(
+            &framework(&client.0),
+            &agent(&on),
+            &old.allocated_to(&client.1),
+            &new.allocated_to(&client.1),
+        );
+        self.reference.unhold(&on, &client, &old);
+        self.reference.hold(&on, &client, &new);
+        self.convert(&on, &old, &new);
+    }
+
+    /// The operator reserves the cpus of an agent that are free.
+    fn reserve_free(&mut self, name: &str) {
+        if !self.reference.agents.contains_key(name) {
+            return;
+        }
+        let is_free = |it: &resources::Resource| it.name() == "cpus" && it.is_unreserved();
+        let old = self.reference.free(name).filter(is_free);
+        let new = reserved(&old, "e");
+        self.cluster.allocator.update_available(&agent(name), &old, &new).unwrap();
+        self.convert(name, &old, &new);
+    }
+
+    fn convert(&mut self, name: &str, old: &Resources, new: &Resources) {
+        let profile = self.reference.agents.get_mut(name).unwrap();
+        profile.total = profile.total.checked_sub(old).unwrap() + new;
+    }
+
+    fn take(&mut self, step: &Step) -> Result<Vec<Allocation>, TestCaseError> {
+        let allocator = &mut self.cluster.allocator;
+        match step {
+            Step::SetFramework(name, roles, suppressed, own_minimum) => {
+                let mut profile = FrameworkProfile {
+                    roles: chosen(roles),
+                    suppressed_roles: chosen(suppressed),
+                    ..in_roles(&[])
+                };
+                if *own_minimum {
+                    profile.minimum_allocatable.insert("a".to_owned(), vec![quantities("mem:10")]);
+                }
+                self.set_framework(&format!("F{name}"), &profile);
+            }
+            Step::RemoveFramework(name) => {
+                let name = format!("F{name}");
+                allocator.remove_framework(&framework(&name));
+                self.reference.remove_framework(&name);
+            }
+            Step::ActivateFramework(name, on) => {
+                let name = format!("F{name}");
+                let id = framework(&name);
+                if *on {
+                    allocator.activate_framework(&id);
+                } else {
+                    allocator.deactivate_framework(&id);
+                }
+                self.reference.set_framework_active(&name, *on);
+            }
+            Step::Suppress(name, roles) => {
+                let name = format!("F{name}");
+                allocator.suppress_offers(&framework(&name), &chosen(roles));
+                self.reference.suppress(&name, &chosen(roles));
+            }
+            Step::Revive(name, roles) => {
+                let name = format!("F{name}");
+                allocator.revive_offers(&framework(&name), &chosen(roles));
+                self.reference.revive(&name, &chosen(roles));
+            }
+            Step::SetAgent(name, total) => {
+                self.set_agent(&format!("A{name}"), &with(TOTALS[*total]));
+            }
+            Step::RemoveAgent(name) => {
+                let name = format!("A{name}");
+                allocator.remove_agent(&agent(&name));
+                self.reference.remove_agent(&name);
+            }
+            Step::ActivateAgent(name, on) => self.activate_agent(&format!("A{name}"), *on),
+            Step::Recover(which, part, refuse) => self.recover(*which, *part, *refuse),
+            Step::Reserve(which) => self.reserve(*which),
+            Step::ReserveFree(name) => self.reserve_free(&format!("A{name}")),
+            Step::Weight(role, weight) => {
+                let weight = f64::from(*weight);
+                allocator.update_weights(&[(ROLES[*role].to_owned(), weight)]);
+                self.reference.set_weight(ROLES[*role], weight);
+            }
+            Step::Pass(seconds) => self.cluster.pass(*seconds),
+            Step::Allocate => return self.allocate(),
+        }
+        Ok(Vec::new())
+    }
+
+    fn activate_agent(&mut self, name: &str, on: bool) {
+        if on {
+            self.cluster.allocator.activate_agent(&agent(name));
+        } else {
+            self.cluster.allocator.deactivate_agent(&agent(name));
+        }
+        if let Some(profile) = self.reference.agents.get_mut(name) {
+            profile.active = on;
+        }
+    }
+
+    fn allocate(&mut self) -> Result<Vec<Allocation>, TestCaseError> {
+        let now = self.cluster.now;
+        let mut agents: Vec<String> = self.reference.agents.keys().cloned().collect();
+        agents.sort_by_key(|name| self.cluster.allocator.agents.find(&agent(name)));
+        for it in &self.cluster.allocator.clone().allocate(now) {
+            let client = (it.framework.value.clone(), it.role.clone());
+            let offer = it.resources.unallocated();
+            prop_assert!(self.reference.is_active(&client));
+            prop_assert!(self.reference.agents[&it.agent.value].active);
+            prop_assert!(!self.reference.is_filtered(&client, &it.agent.value, &offer, now));
+            let amounts = offer.quantities();
+            prop_assert!(self.reference.minimum(&client).iter().any(|it| amounts.contains(it)));
+            prop_assert!(offer.iter().all(|resource| resource.is_allocatable_to(&it.role)));
+        }
+        let mut expected = self.reference.allocate(now, &agents);
+        let allocations = self.cluster.allocate_whole();
+        let mut actual: Vec<_> = allocations
+            .iter()
+            .map(|it| {
+                let client = (it.framework.value.clone(), it.role.clone());
+                (it.agent.value.clone(), client, it.resources.unallocated())
+            })
+            .collect();
+        expected.sort_by(|left, right| (&left.0, &left.1).cmp(&(&right.0, &right.1)));
+        actual.sort_by(|left, right| (&left.0, &left.1).cmp(&(&right.0, &right.1)));
+        prop_assert_eq!(actual, expected);
+        prop_assert!(!self.cluster.allocator.needs_allocation());
+        Ok(allocations)
+    }
+
+    /// Nothing is lost, nothing is held twice.
+    fn check_conservation(&self) -> Result<(), TestCaseError> {
+        for (name, profile) in &self.reference.agents {
+            let allocator = &self.cluster.allocator;
+            let free = allocator.available(&agent(name)).unwrap();
+            prop_assert_eq!(&free, &self.reference.free(name));
+            let ids = ["F0", "F1", "F2", "F3", "F4"].map(framework);
+            let held = ids.iter().map(|id| allocator.allocated(&agent(name), id));
+            let held = held.sum::<Resources>().unallocated();
+            if profile.total.contains(&held) {
+                prop_assert_eq!(held + &free, profile.total.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn reserved(resources: &Resources, role: &str) -> Resources {
+    resources.push_reservation(&resources::Reservation::dynamic(role, None)).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn incremental_cycles_give_what_complete_ones_would(steps in steps()) {
+        let mut pair = Pair::new();
+        for step in &steps {
+            pair.take(step)?;
+            pair.check_conservation()?;
+        }
+        pair.allocate()?;
+        pair.check_conservation()?;
+    }
+
+    #[test]
+    fn the_same_calls_give_the_same_allocations(steps in steps()) {
+        let (mut first, mut second) = (Pair::new(), Pair::new());
+        for step in &steps {
+            prop_assert_eq!(first.take(step)?, second.take(step)?);
+        }
+    }
+
+    /// With equal demands and weights nobody gets more than one agent more than another.
+    #[test]
+    fn nobody_envies_anybody_by_more_than_one_agent(
+        frameworks in 1..12_usize,
+        agents in 0..60_usize,
+        freed in proptest::collection::vec(0..60_usize, 0..40),
+    ) {
+        let mut cluster = Cluster::new();
+        for number in 0..frameworks {
+            cluster.add_framework(&format!("F{number}"), &["*"]);
+        }
+        for number in 0..agents {
+            cluster.add_agent(&format!("A{number}"), "cpus:2;mem:200");
+        }
+        let mut owners: BTreeMap<String, String> = BTreeMap::new();
+        let freed = freed.iter().map(|number| Some(format!("A{number}")));
+        for on in std::iter::once(None).chain(freed) {
+            if let Some(on) = on
+                && let Some(owner) = owners.remove(&on)
+            {
+                cluster.decline(&owner, &on, None);
+            }
+            for it in cluster.allocate_whole() {
+                owners.insert(it.agent.value, it.framework.value);
+            }
+            let count = |number| {
+                let name = format!("F{number}");
+                owners.values().filter(|owner| **owner == name).count()
+            };
+            let counts: Vec<usize> = (0..frameworks).map(count).collect();
+            prop_assert_eq!(owners.len(), agents);
+            prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1);
+        }
+    }
+}
