@@ -1,0 +1,208 @@
+//! What the master knows of one agent.
+
+mod liveness;
+mod message;
+mod registration;
+mod removal;
+mod reregistration;
+mod update;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use protocol::mesos::agent_info::Capability;
+use protocol::mesos::agent_info::capability::Type;
+use protocol::mesos::{
+    AgentId, AgentInfo, ExecutorId, ExecutorInfo, FrameworkId, OfferId, Operation, TaskId,
+};
+use protocol::pid::Pid;
+use protocol::time::Timestamp;
+use resources::Resources;
+
+use crate::timer::TimerKey;
+
+/// What an agent's software can do (`SlaveInfo.Capability`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AgentCapabilities {
+    /// As sent.
+    pub(crate) list: Vec<Capability>,
+    pub(crate) multi_role: bool,
+    pub(crate) hierarchical_role: bool,
+    pub(crate) reservation_refinement: bool,
+    pub(crate) resource_provider: bool,
+    pub(crate) agent_operation_feedback: bool,
+    pub(crate) task_resource_limits: bool,
+}
+
+impl AgentCapabilities {
+    pub(crate) fn new(list: Vec<Capability>) -> Self {
+        let has = |wanted: Type| list.iter().any(|capability| capability.r#type == Some(wanted));
+        Self {
+            multi_role: has(Type::MultiRole),
+            hierarchical_role: has(Type::HierarchicalRole),
+            reservation_refinement: has(Type::ReservationRefinement),
+            resource_provider: has(Type::ResourceProvider),
+            agent_operation_feedback: has(Type::AgentOperationFeedback),
+            task_resource_limits: has(Type::TaskResourceLimits),
+            list,
+        }
+    }
+}
+
+/// What one framework has on one agent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Share {
+    /// What its executors, and its tasks that have not ended, hold.
+    pub(crate) used: Resources,
+    /// Its tasks that have not ended, or whose end is not acknowledged.
+    pub(crate) tasks: BTreeSet<TaskId>,
+    /// Its executors, command executors left out.
+    pub(crate) executors: BTreeMap<ExecutorId, Arc<ExecutorInfo>>,
+}
+
+impl Share {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.executors.is_empty()
+    }
+}
+
+/// Pings that an agent owes an answer to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pings {
+    /// Whether the last ping is unanswered.
+    pub(crate) outstanding: bool,
+    /// How many in a row were not answered in time.
+    pub(crate) missed: u32,
+    /// When the next is sent.
+    pub(crate) timer: Option<TimerKey>,
+    /// Whether the agent is queued for removal.
+    pub(crate) removal_scheduled: bool,
+}
+
+/// A registered agent.
+#[derive(Clone, Debug)]
+pub(crate) struct Agent {
+    pub(crate) id: AgentId,
+    pub(crate) info: Arc<AgentInfo>,
+    pub(crate) pid: Pid,
+    pub(crate) version: String,
+    pub(crate) capabilities: AgentCapabilities,
+    pub(crate) registered_time: Timestamp,
+    pub(crate) reregistered_time: Option<Timestamp>,
+    pub(crate) connected: bool,
+    pub(crate) deactivated: bool,
+    /// Dynamic reservations and volumes.
+    pub(crate) checkpointed: Resources,
+    /// All it has.
+    pub(crate) total: Resources,
+    /// The version of its resources that operations must name.
+    pub(crate) resource_version: Option<protocol::mesos::Uuid>,
+    pub(crate) frameworks: BTreeMap<FrameworkId, Share>,
+    pub(crate) offers: BTreeSet<OfferId>,
+    /// Operations by UUID; those whose end is not acknowledged, or need not be.
+    pub(crate) operations: BTreeMap<Vec<u8>, Operation>,
+    /// Tasks that a framework wants killed; repeated when the agent reregisters with them.
+    pub(crate) killed: BTreeSet<(FrameworkId, TaskId)>,
+    pub(crate) pings: Pings,
+    pub(crate) reregister_timer: Option<TimerKey>,
+}
+
+impl Agent {
+    /// Whether its resources may be offered.
+    pub(crate) fn active(&self) -> bool {
+        self.connected && !self.deactivated
+    }
+
+    /// What all frameworks together hold.
+    pub(crate) fn used(&self) -> Resources {
+        let mut used = Resources::default();
+        for share in self.frameworks.values() {
+            used += &share.used;
+        }
+        used
+    }
+
+    pub(crate) fn executor(
+        &self,
+        framework: &FrameworkId,
+        executor: &ExecutorId,
+    ) -> Option<&Arc<ExecutorInfo>> {
+        self.frameworks.get(framework)?.executors.get(executor)
+    }
+
+    /// `http://host:port/slave(1)`, for offers.
+    pub(crate) fn url(&self) -> protocol::mesos::Url {
+        protocol::mesos::Url {
+            scheme: "http".to_owned(),
+            address: protocol::mesos::Address {
+                hostname: Some(self.info.hostname.clone()),
+                ip: Some(self.pid.address.ip().to_string()),
+                port: i32::from(self.pid.address.port()),
+                ..Default::default()
+            },
+            path: Some(format!("/{}", self.pid.id)),
+            ..Default::default()
+        }
+    }
+}
+
+/// A durable change of an agent that is being written. While one is, no other is begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transition {
+    Reregistering,
+    MarkingUnreachable,
+    MarkingGone,
+    Removing,
+    Updating,
+}
+
+/// An agent that the registry knows and that has not come back yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Recovered {
+    pub(crate) info: Arc<AgentInfo>,
+    pub(crate) deactivated: bool,
+}
+
+/// An agent that did not answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Unreachable {
+    pub(crate) since: Timestamp,
+    pub(crate) deactivated: bool,
+}
+
+/// All agents, by where they stand.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Agents {
+    pub(crate) registered: BTreeMap<AgentId, Agent>,
+    /// Registered agents by where they listen.
+    pub(crate) by_pid: BTreeMap<Pid, AgentId>,
+    pub(crate) recovered: BTreeMap<AgentId, Recovered>,
+    /// Addresses whose first registration is being written.
+    pub(crate) registering: BTreeSet<Pid>,
+    pub(crate) transitions: BTreeMap<AgentId, Transition>,
+    pub(crate) unreachable: BTreeMap<AgentId, Unreachable>,
+    pub(crate) gone: BTreeMap<AgentId, Timestamp>,
+    /// Agents waiting to be marked unreachable.
+    pub(crate) removals: Removals,
+}
+
+/// Why an agent is to be marked unreachable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// It did not answer pings.
+    Unhealthy,
+    /// It lost its connection and did not reregister.
+    NotReregistered,
+    /// It did not return after the master's start.
+    NotRecovered,
+}
+
+/// The rate limit of removals. At most one entry for each agent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Removals {
+    pub(crate) queue: VecDeque<(AgentId, Cause)>,
+    /// The earliest time of the next removal.
+    pub(crate) next: Timestamp,
+    /// Whether the timer runs.
+    pub(crate) waiting: bool,
+}

@@ -1,0 +1,79 @@
+//! Messages of agents, one handler each.
+
+use protocol::internal::{
+    AuthenticationErrorMessage, ExecutorToFrameworkMessage, ExitedExecutorMessage,
+};
+use protocol::messages::{AgentToMaster, MasterToAgent};
+use protocol::pid::Pid;
+
+use crate::Master;
+use crate::metrics::Counter;
+use crate::notice::Notice;
+
+impl Master {
+    pub(crate) fn agent_message(&mut self, from: Pid, message: AgentToMaster) {
+        match message {
+            AgentToMaster::Authenticate(message) => {
+                self.metrics.add(Counter::MessagesAuthenticate);
+                // The answer goes to the actor that waits for it, not to the one that asked.
+                let to = message.pid.parse().unwrap_or(from);
+                self.send_to_agent(
+                    &to,
+                    MasterToAgent::AuthenticationError(AuthenticationErrorMessage {
+                        error: Some("No authenticator loaded".to_owned()),
+                        ..Default::default()
+                    }),
+                );
+            }
+            AgentToMaster::RegisterSlave(message) => self.register_agent(from, message),
+            AgentToMaster::ReregisterSlave(message) => self.reregister_agent(from, message),
+            AgentToMaster::UnregisterSlave(message) => {
+                self.unregister_agent(&from, &message.slave_id);
+            }
+            AgentToMaster::UpdateSlave(message) => self.update_agent(message),
+            AgentToMaster::StatusUpdate(message) => self.status_update(message),
+            AgentToMaster::ExitedExecutor(message) => self.exited_executor(message),
+            AgentToMaster::ExecutorToFramework(message) => self.executor_message(message),
+            AgentToMaster::UpdateOperationStatus(message) => self.operation_update(message),
+            AgentToMaster::PongSlave(_) => self.pong(&from),
+        }
+    }
+
+    fn exited_executor(&mut self, message: ExitedExecutorMessage) {
+        self.metrics.add(Counter::MessagesExitedExecutor);
+        let ExitedExecutorMessage { slave_id, framework_id, executor_id, status, .. } = message;
+        let known = self
+            .agents
+            .registered
+            .get(&slave_id)
+            .is_some_and(|agent| agent.executor(&framework_id, &executor_id).is_some());
+        if !known {
+            return;
+        }
+        self.remove_executor(&slave_id, &framework_id, &executor_id);
+        self.notify(
+            &framework_id,
+            Notice::ExecutorExited { agent: slave_id, executor: executor_id, status },
+        );
+    }
+
+    fn executor_message(&mut self, message: ExecutorToFrameworkMessage) {
+        self.metrics.add(Counter::MessagesExecutorToFramework);
+        let ExecutorToFrameworkMessage { slave_id, framework_id, executor_id, data, .. } = message;
+        let known = self.agents.registered.contains_key(&slave_id)
+            && self
+                .frameworks
+                .registered
+                .get(&framework_id)
+                .is_some_and(crate::framework::Framework::connected);
+        if !known {
+            self.metrics.add(Counter::InvalidExecutorToFramework);
+            return;
+        }
+        self.notify(
+            &framework_id,
+            Notice::Message { agent: slave_id, executor: executor_id, data },
+        );
+        self.metrics.add(Counter::ValidExecutorToFramework);
+    }
+}

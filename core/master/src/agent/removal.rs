@@ -1,0 +1,329 @@
+//! An agent leaves: it said goodbye, fell silent, or an operator declared it gone.
+
+use protocol::mesos::task_status::Reason;
+use protocol::mesos::{
+    AgentId, AgentInfo, ExecutorId, FrameworkId, OperationState, TaskState, TimeInfo,
+};
+use protocol::pid::Pid;
+use protocol::time::Timestamp;
+
+use crate::Master;
+use crate::agent::{Cause, Transition, Unreachable};
+use crate::durable::{AfterWrite, Replacement};
+use crate::effect::{Effect, Response};
+use crate::event::RequestId;
+use crate::metrics::Counter;
+use crate::registry::{AgentRecord, AgentStanding, agent_change, agent_deletion};
+use crate::task::Verdict;
+use crate::timer::Timer;
+
+impl Master {
+    pub(crate) fn unregister_agent(&mut self, from: &Pid, id: &AgentId) {
+        self.metrics.add(Counter::MessagesUnregisterAgent);
+        if self.agents.by_pid.get(from) != Some(id) {
+            return;
+        }
+        self.remove_agent(
+            id,
+            "the agent unregistered",
+            Counter::AgentRemovalsUnregistered,
+            Replacement::None,
+        );
+    }
+
+    /// Begins to take a registered agent out. Says whether it began.
+    pub(crate) fn remove_agent(
+        &mut self,
+        id: &AgentId,
+        cause: &'static str,
+        counter: Counter,
+        replacement: Replacement,
+    ) -> bool {
+        if self.agents.transitions.contains_key(id) {
+            return false;
+        }
+        self.agents.transitions.insert(id.clone(), Transition::Removing);
+        self.persist(
+            vec![agent_deletion(id)],
+            AfterWrite::RemoveAgent { id: id.clone(), cause, counter, replacement },
+        );
+        true
+    }
+
+    /// The agent is out of the registry.
+    pub(crate) fn agent_removed(
+        &mut self,
+        id: &AgentId,
+        cause: &str,
+        counter: Counter,
+        replacement: Replacement,
+    ) {
+        self.agents.transitions.remove(id);
+        self.metrics.add(Counter::AgentRemovals);
+        self.metrics.add(counter);
+        let hostname = self.agents.registered.get(id).map(|agent| agent.info.hostname.clone());
+        if let Some(hostname) = hostname {
+            let message = format!("Agent {hostname} removed: {cause}");
+            self.drop_agent(id, |_| {
+                Verdict::new(TaskState::TaskLost, Reason::ReasonAgentRemoved, message.clone())
+            });
+        }
+        self.announce_agent_lost(id);
+        match replacement {
+            Replacement::None => {}
+            Replacement::Register { pid, message } => {
+                self.agents.registering.remove(&pid);
+                self.register_agent(pid, *message);
+            }
+        }
+    }
+
+    /// Queues an agent to be marked unreachable, as fast as the rate limit allows.
+    pub(crate) fn schedule_removal(&mut self, id: AgentId, cause: Cause) {
+        if self.agents.removals.queue.iter().any(|(queued, _)| *queued == id) {
+            return;
+        }
+        self.metrics.add(Counter::AgentUnreachableScheduled);
+        self.metrics.add(Counter::AgentShutdownsScheduled);
+        self.agents.removals.queue.push_back((id, cause));
+        self.run_removals();
+    }
+
+    pub(crate) fn run_removals(&mut self) {
+        while !self.agents.removals.waiting && !self.agents.removals.queue.is_empty() {
+            if self.agents.removals.next > self.now {
+                self.timers.start(self.agents.removals.next, Timer::AgentRemoval);
+                self.agents.removals.waiting = true;
+                return;
+            }
+            let Some((id, cause)) = self.agents.removals.queue.pop_front() else {
+                return;
+            };
+            if self.mark_unreachable(&id, cause)
+                && let Some(interval) = self.config.agent_removal_interval
+            {
+                self.agents.removals.next = self.now + interval;
+            }
+        }
+    }
+
+    /// Begins to mark an agent unreachable, if the cause still holds.
+    fn mark_unreachable(&mut self, id: &AgentId, cause: Cause) -> bool {
+        let registered = self.agents.registered.get(id);
+        let subject = match cause {
+            Cause::NotRecovered => self
+                .agents
+                .recovered
+                .get(id)
+                .map(|recovered| (recovered.info.clone(), recovered.deactivated)),
+            Cause::Unhealthy => registered
+                .filter(|agent| agent.pings.removal_scheduled)
+                .map(|agent| (agent.info.clone(), agent.deactivated)),
+            Cause::NotReregistered => registered
+                .filter(|agent| !agent.connected)
+                .map(|agent| (agent.info.clone(), agent.deactivated)),
+        };
+        let busy = self.agents.transitions.contains_key(id);
+        let Some((info, deactivated)) = subject.filter(|_| !busy) else {
+            // It is back, or coming back, or leaving in another way.
+            self.metrics.add(Counter::AgentUnreachableCanceled);
+            self.metrics.add(Counter::AgentShutdownsCanceled);
+            if let Some(agent) = self.agents.registered.get_mut(id) {
+                agent.pings.removal_scheduled = false;
+            }
+            return false;
+        };
+        self.metrics.add(Counter::AgentUnreachableCompleted);
+        self.metrics.add(Counter::AgentShutdownsCompleted);
+        self.agents.transitions.insert(id.clone(), Transition::MarkingUnreachable);
+        let since = self.now;
+        let change = agent_change(&AgentRecord {
+            standing: AgentStanding::Unreachable { since, deactivated },
+            info: (*info).clone(),
+        });
+        self.persist(vec![change], AfterWrite::MarkUnreachable { id: id.clone(), since, cause });
+        true
+    }
+
+    /// The registry says that the agent is unreachable.
+    pub(crate) fn marked_unreachable(&mut self, id: &AgentId, since: Timestamp, cause: Cause) {
+        self.agents.transitions.remove(id);
+        self.metrics.add(Counter::AgentRemovals);
+        self.metrics.add(Counter::AgentRemovalsUnhealthy);
+        let deactivated = match cause {
+            Cause::NotRecovered => {
+                self.metrics.add(Counter::RecoveryAgentRemovals);
+                self.views.changed();
+                self.agents.recovered.remove(id).is_some_and(|recovered| recovered.deactivated)
+            }
+            Cause::Unhealthy | Cause::NotReregistered => {
+                let deactivated =
+                    self.agents.registered.get(id).is_some_and(|agent| agent.deactivated);
+                self.drop_unreachable(id, since, cause);
+                deactivated
+            }
+        };
+        self.agents.unreachable.insert(id.clone(), Unreachable { since, deactivated });
+        self.announce_agent_lost(id);
+    }
+
+    fn drop_unreachable(&mut self, id: &AgentId, since: Timestamp, cause: Cause) {
+        let message = match cause {
+            Cause::Unhealthy => "health check timed out".to_owned(),
+            Cause::NotReregistered => format!(
+                "agent did not reregister within {} after disconnecting",
+                protocol::duration::format(self.config.agent_reregister_timeout)
+            ),
+            Cause::NotRecovered => format!(
+                "agent did not reregister within {} after master failover",
+                protocol::duration::format(self.config.agent_reregister_timeout)
+            ),
+        };
+        self.end_operations(
+            id,
+            OperationState::OperationUnreachable,
+            "Agent was marked unreachable",
+        );
+        let unreachable_time = TimeInfo { nanoseconds: since.as_nanos(), ..Default::default() };
+        self.drop_agent(id, |partition_aware| {
+            let state =
+                if partition_aware { TaskState::TaskUnreachable } else { TaskState::TaskLost };
+            Verdict {
+                unreachable_time: Some(unreachable_time.clone()),
+                ..Verdict::new(state, Reason::ReasonAgentRemoved, message.clone())
+            }
+        });
+    }
+
+    /// `MARK_AGENT_GONE`: whether the agent is there, away or unreachable, it may never return.
+    pub(crate) fn mark_gone(&mut self, request: RequestId, id: &AgentId) {
+        let response = if self.agents.gone.contains_key(id) {
+            Response::Ok
+        } else if self.agents.transitions.contains_key(id) {
+            Response::ServiceUnavailable(format!("Agent {} is in transition; try again", id.value))
+        } else if let Some(info) = self.known_agent_info(id) {
+            self.agents.transitions.insert(id.clone(), Transition::MarkingGone);
+            let since = self.now;
+            let change =
+                agent_change(&AgentRecord { standing: AgentStanding::Gone { since }, info });
+            self.persist(vec![change], AfterWrite::MarkGone { id: id.clone(), since, request });
+            return;
+        } else {
+            Response::NotFound("Agent not found".to_owned())
+        };
+        self.effects.push(Effect::Respond { request, response });
+    }
+
+    /// What is known of an agent that was not declared gone.
+    fn known_agent_info(&self, id: &AgentId) -> Option<AgentInfo> {
+        if let Some(agent) = self.agents.registered.get(id) {
+            return Some((*agent.info).clone());
+        }
+        if let Some(recovered) = self.agents.recovered.get(id) {
+            return Some((*recovered.info).clone());
+        }
+        self.agents
+            .unreachable
+            .contains_key(id)
+            .then(|| AgentInfo { id: Some(id.clone()), ..Default::default() })
+    }
+
+    /// The registry says that the agent is gone.
+    pub(crate) fn marked_gone(&mut self, id: &AgentId, since: Timestamp, request: RequestId) {
+        const MESSAGE: &str = "Agent has been marked gone";
+        self.agents.transitions.remove(id);
+        self.agents.gone.insert(id.clone(), since);
+        self.agents.unreachable.remove(id);
+        self.agents.recovered.remove(id);
+        self.views.changed();
+        if let Some(agent) = self.agents.registered.get(id) {
+            let pid = agent.pid.clone();
+            self.end_operations(id, OperationState::OperationGoneByOperator, MESSAGE);
+            self.shut_down_agent(&pid, MESSAGE);
+            self.metrics.add(Counter::AgentRemovals);
+            self.drop_agent(id, |partition_aware| {
+                let (state, reason) = if partition_aware {
+                    (TaskState::TaskGoneByOperator, Reason::ReasonAgentRemovedByOperator)
+                } else {
+                    (TaskState::TaskLost, Reason::ReasonAgentRemoved)
+                };
+                Verdict::new(state, reason, MESSAGE)
+            });
+        }
+        self.announce_agent_lost(id);
+        self.effects.push(Effect::Respond { request, response: Response::Ok });
+    }
+
+    /// Takes an agent out of the state; its tasks end by `verdict`, which is told whether the
+    /// framework is `PARTITION_AWARE`.
+    fn drop_agent(&mut self, id: &AgentId, verdict: impl Fn(bool) -> Verdict) {
+        let Some(agent) = self.agents.registered.get(id) else {
+            return;
+        };
+        let frameworks: Vec<FrameworkId> = agent.frameworks.keys().cloned().collect();
+        let offers: Vec<_> = agent.offers.iter().cloned().collect();
+        // First of all, so that nothing that is freed below is offered again.
+        self.allocator.remove_agent(id);
+        for framework_id in &frameworks {
+            let partition_aware = self
+                .frameworks
+                .registered
+                .get(framework_id)
+                .is_some_and(|framework| framework.capabilities.partition_aware);
+            self.end_share(id, framework_id, &verdict(partition_aware));
+        }
+        for offer in offers {
+            self.rescind_offer(&offer);
+        }
+        if let Some(agent) = self.agents.registered.remove(id) {
+            for timer in [agent.pings.timer, agent.reregister_timer].into_iter().flatten() {
+                self.timers.cancel(timer);
+            }
+            self.agents.by_pid.remove(&agent.pid);
+        }
+        self.agents.removals.queue.retain(|(queued, _)| queued != id);
+        self.views.touch_agent(id);
+        self.publish_agent_removed(id);
+    }
+
+    /// Ends what a framework has on an agent that is still registered.
+    pub(crate) fn end_share(
+        &mut self,
+        id: &AgentId,
+        framework_id: &FrameworkId,
+        verdict: &Verdict,
+    ) {
+        let Some(share) =
+            self.agents.registered.get(id).and_then(|agent| agent.frameworks.get(framework_id))
+        else {
+            return;
+        };
+        let tasks: Vec<_> = share.tasks.iter().cloned().collect();
+        let executors: Vec<_> = share.executors.keys().cloned().collect();
+        for task in tasks {
+            self.end_task(framework_id, &task, verdict.clone());
+        }
+        for executor in executors {
+            self.remove_executor(id, framework_id, &executor);
+        }
+    }
+
+    /// Forgets an executor and frees what it held.
+    pub(crate) fn remove_executor(
+        &mut self,
+        id: &AgentId,
+        framework_id: &FrameworkId,
+        executor_id: &ExecutorId,
+    ) {
+        let executor = self
+            .agent_mut(id)
+            .and_then(|agent| agent.frameworks.get_mut(framework_id))
+            .and_then(|share| share.executors.remove(executor_id));
+        let Some(executor) = executor else {
+            return;
+        };
+        self.views.touch_framework(framework_id);
+        self.release(framework_id, id, &crate::parsed(&executor.resources));
+        self.drop_empty_share(framework_id, id);
+    }
+}

@@ -1,0 +1,83 @@
+//! Durable writes, and what follows each once it is done.
+
+use std::collections::BTreeMap;
+
+use protocol::internal::{RegisterSlaveMessage, ReregisterSlaveMessage};
+use protocol::mesos::AgentId;
+use protocol::pid::Pid;
+use protocol::time::Timestamp;
+
+use crate::Master;
+use crate::agent::Cause;
+use crate::effect::{Effect, RegistryChange};
+use crate::event::{RequestId, WriteId};
+use crate::metrics::Counter;
+
+/// What follows a durable write. Nothing that depends on the write happens before.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum AfterWrite {
+    /// Nothing depends on it.
+    Nothing,
+    /// Add an agent that registered, and tell it.
+    AdmitAgent { pid: Pid, message: Box<RegisterSlaveMessage> },
+    /// Add an agent that came back, and tell it.
+    ReadmitAgent { pid: Pid, message: Box<ReregisterSlaveMessage> },
+    /// Take over what a registered agent now says of itself, and tell it.
+    UpdateAgent { pid: Pid, message: Box<ReregisterSlaveMessage> },
+    /// Take a silent agent out, and tell its frameworks.
+    MarkUnreachable { id: AgentId, since: Timestamp, cause: Cause },
+    /// Take an agent out for good, tell its frameworks and the operator.
+    MarkGone { id: AgentId, since: Timestamp, request: RequestId },
+    /// Take an agent out, and tell its frameworks.
+    RemoveAgent { id: AgentId, cause: &'static str, counter: Counter, replacement: Replacement },
+    /// Stop or resume an agent's offers, and tell the operator.
+    SetDeactivated { id: AgentId, deactivated: bool, request: RequestId },
+}
+
+/// What follows the removal of an agent.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Replacement {
+    /// Nothing.
+    None,
+    /// A new agent registered at the same address.
+    Register { pid: Pid, message: Box<RegisterSlaveMessage> },
+}
+
+/// The writes under way.
+#[derive(Debug, Default)]
+pub(crate) struct Writes {
+    next: u64,
+    pending: BTreeMap<WriteId, AfterWrite>,
+}
+
+impl Master {
+    /// Makes `changes` durable and goes on with `then` afterwards.
+    pub(crate) fn persist(&mut self, changes: Vec<RegistryChange>, then: AfterWrite) {
+        self.writes.next += 1;
+        let write = WriteId(self.writes.next);
+        self.writes.pending.insert(write, then);
+        self.effects.push(Effect::Persist { write, changes });
+    }
+
+    pub(crate) fn persisted(&mut self, write: WriteId) {
+        let Some(then) = self.writes.pending.remove(&write) else {
+            return;
+        };
+        match then {
+            AfterWrite::Nothing => {}
+            AfterWrite::AdmitAgent { pid, message } => self.agent_admitted(pid, *message),
+            AfterWrite::ReadmitAgent { pid, message } => self.agent_readmitted(pid, *message),
+            AfterWrite::UpdateAgent { pid, message } => self.agent_updated(pid, *message),
+            AfterWrite::MarkUnreachable { id, since, cause } => {
+                self.marked_unreachable(&id, since, cause);
+            }
+            AfterWrite::MarkGone { id, since, request } => self.marked_gone(&id, since, request),
+            AfterWrite::RemoveAgent { id, cause, counter, replacement } => {
+                self.agent_removed(&id, cause, counter, replacement);
+            }
+            AfterWrite::SetDeactivated { id, deactivated, request } => {
+                self.deactivation_set(&id, deactivated, request);
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! What the master knows of one framework.
+
+mod call;
+mod removal;
+pub(crate) mod subscribe;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use protocol::mesos::framework_info::capability::Type;
+use protocol::mesos::{AgentId, FrameworkId, FrameworkInfo, OfferId, Task, TaskId};
+use protocol::pid::Pid;
+use protocol::scheduler;
+use protocol::time::Timestamp;
+use protocol::uuid::Uuid;
+
+use crate::event::ConnectionId;
+use crate::timer::TimerKey;
+use crate::view::FrameworkView;
+
+/// What a framework's software understands (`FrameworkInfo.Capability`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FrameworkCapabilities {
+    pub(crate) revocable_resources: bool,
+    pub(crate) gpu_resources: bool,
+    pub(crate) shared_resources: bool,
+    pub(crate) partition_aware: bool,
+    pub(crate) multi_role: bool,
+    pub(crate) reservation_refinement: bool,
+    pub(crate) region_aware: bool,
+}
+
+impl FrameworkCapabilities {
+    pub(crate) fn of(info: &FrameworkInfo) -> Self {
+        let has = |wanted: Type| {
+            info.capabilities.iter().any(|capability| capability.r#type == Some(wanted))
+        };
+        Self {
+            revocable_resources: has(Type::RevocableResources),
+            gpu_resources: has(Type::GpuResources),
+            shared_resources: has(Type::SharedResources),
+            partition_aware: has(Type::PartitionAware),
+            multi_role: has(Type::MultiRole),
+            reservation_refinement: has(Type::ReservationRefinement),
+            region_aware: has(Type::RegionAware),
+        }
+    }
+}
+
+/// The roles a framework subscribes to: `roles` with `MULTI_ROLE`, else the one `role`.
+pub(crate) fn roles(info: &FrameworkInfo) -> BTreeSet<String> {
+    if FrameworkCapabilities::of(info).multi_role {
+        info.roles.iter().cloned().collect()
+    } else {
+        BTreeSet::from([info.role.clone().unwrap_or_else(|| "*".to_owned())])
+    }
+}
+
+/// How to reach a framework.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// By the stream of its subscription (v1).
+    Stream {
+        /// Where events go.
+        connection: ConnectionId,
+        /// What its calls must carry.
+        stream_id: Uuid,
+    },
+    /// By messages to its driver (v0).
+    Driver(Pid),
+}
+
+/// Whether a framework is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// Known from the registry or an agent; not subscribed with this master yet.
+    Recovered,
+    /// Subscribed once, and away.
+    Disconnected,
+    /// Subscribed.
+    Connected {
+        /// Where.
+        peer: Peer,
+        /// Whether it gets offers; a v0 driver that aborted does not.
+        active: bool,
+    },
+}
+
+/// A framework that is not removed.
+#[derive(Clone, Debug)]
+pub(crate) struct Framework {
+    pub(crate) id: FrameworkId,
+    pub(crate) info: Arc<FrameworkInfo>,
+    pub(crate) roles: BTreeSet<String>,
+    pub(crate) suppressed_roles: BTreeSet<String>,
+    pub(crate) capabilities: FrameworkCapabilities,
+    pub(crate) offer_constraints: Option<Arc<scheduler::OfferConstraints>>,
+    pub(crate) presence: Presence,
+    /// The address of its last driver, even when it is away.
+    pub(crate) pid: Option<Pid>,
+    pub(crate) registered_time: Timestamp,
+    pub(crate) reregistered_time: Option<Timestamp>,
+    pub(crate) failover_timer: Option<TimerKey>,
+    /// Tasks that have not ended, or whose end is not acknowledged.
+    pub(crate) tasks: IndexMap<TaskId, Arc<Task>>,
+    /// Tasks on unreachable agents, oldest first; bounded.
+    pub(crate) unreachable_tasks: IndexMap<TaskId, Arc<Task>>,
+    /// Tasks that ended, oldest first; bounded.
+    pub(crate) completed_tasks: VecDeque<Arc<Task>>,
+    pub(crate) offers: BTreeSet<OfferId>,
+    /// Where it has tasks or executors.
+    pub(crate) agents: BTreeSet<AgentId>,
+}
+
+impl Framework {
+    pub(crate) fn new(id: FrameworkId, info: FrameworkInfo, now: Timestamp) -> Self {
+        Self {
+            id,
+            roles: roles(&info),
+            capabilities: FrameworkCapabilities::of(&info),
+            info: Arc::new(info),
+            suppressed_roles: BTreeSet::new(),
+            offer_constraints: None,
+            presence: Presence::Recovered,
+            pid: None,
+            registered_time: now,
+            reregistered_time: None,
+            failover_timer: None,
+            tasks: IndexMap::new(),
+            unreachable_tasks: IndexMap::new(),
+            completed_tasks: VecDeque::new(),
+            offers: BTreeSet::new(),
+            agents: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn connected(&self) -> bool {
+        matches!(self.presence, Presence::Connected { .. })
+    }
+
+    pub(crate) fn active(&self) -> bool {
+        matches!(self.presence, Presence::Connected { active: true, .. })
+    }
+
+    pub(crate) fn recovered(&self) -> bool {
+        self.presence == Presence::Recovered
+    }
+
+    /// Its stream, when it is connected over HTTP.
+    pub(crate) fn stream(&self) -> Option<(ConnectionId, Uuid)> {
+        match &self.presence {
+            Presence::Connected { peer: Peer::Stream { connection, stream_id }, .. } => {
+                Some((*connection, *stream_id))
+            }
+            Presence::Connected { peer: Peer::Driver(_), .. }
+            | Presence::Recovered
+            | Presence::Disconnected => None,
+        }
+    }
+
+    /// The pid text agents get: empty for a framework on the HTTP API.
+    pub(crate) fn pid_text(&self) -> String {
+        self.pid.as_ref().unwrap_or(&Pid::EMPTY).to_string()
+    }
+
+    /// Adds a task that ended, and forgets the oldest beyond the bound.
+    pub(crate) fn add_completed_task(&mut self, task: Arc<Task>, bound: usize) {
+        self.completed_tasks.push_back(task);
+        while self.completed_tasks.len() > bound {
+            self.completed_tasks.pop_front();
+        }
+    }
+
+    /// Adds a task on an unreachable agent, and forgets the oldest beyond the bound.
+    pub(crate) fn add_unreachable_task(&mut self, task: Arc<Task>, bound: usize) {
+        self.unreachable_tasks.insert(task.task_id.clone(), task);
+        while self.unreachable_tasks.len() > bound {
+            self.unreachable_tasks.shift_remove_index(0);
+        }
+    }
+}
+
+/// All frameworks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Frameworks {
+    pub(crate) registered: std::collections::BTreeMap<FrameworkId, Framework>,
+    /// Streams of v1 frameworks.
+    pub(crate) by_connection: std::collections::BTreeMap<ConnectionId, FrameworkId>,
+    /// Drivers of v0 frameworks that are connected.
+    pub(crate) by_pid: std::collections::BTreeMap<Pid, FrameworkId>,
+    /// Removed ones, oldest first; bounded.
+    pub(crate) completed: IndexMap<FrameworkId, Arc<FrameworkView>>,
+}

@@ -1,0 +1,232 @@
+//! Offers: what the allocator gives away, in the hands of frameworks until they answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::mesos::resource::AllocationInfo;
+use protocol::mesos::{AgentId, FrameworkId, Offer, OfferId};
+use protocol::pid::Pid;
+use protocol::scheduler::call::Decline;
+use protocol::time::Timestamp;
+use resources::Resources;
+
+use crate::Master;
+use crate::metrics::Counter;
+use crate::notice::Notice;
+use crate::timer::{Timer, TimerKey};
+
+/// How long resources are not offered again to a framework that declined them without saying
+/// (`Filters.refuse_seconds`).
+const REFUSE_SECONDS_DEFAULT: f64 = 5.0;
+
+/// An outstanding offer.
+#[derive(Clone, Debug)]
+pub(crate) struct OutstandingOffer {
+    /// The offer, with allocation info even when the framework does not get to see it.
+    pub(crate) offer: Arc<Offer>,
+    pub(crate) framework_id: FrameworkId,
+    pub(crate) agent_id: AgentId,
+    pub(crate) role: String,
+    /// Allocated to `role`.
+    pub(crate) resources: Resources,
+    timer: Option<TimerKey>,
+}
+
+/// The outstanding offers.
+pub(crate) type Offers = BTreeMap<OfferId, OutstandingOffer>;
+
+impl Master {
+    /// When the allocator has something to do. Events that free or add resources make it due at once;
+    /// filters that run out are looked after once in an allocation interval.
+    pub(crate) fn allocation_due(&self) -> Option<Timestamp> {
+        if self.allocator.needs_allocation() {
+            return Some(self.now);
+        }
+        let expiry = self.allocator.next_expiry()?;
+        Some(expiry.max(self.last_allocation + self.config.allocation_interval))
+    }
+
+    /// Gives out what can be given out.
+    pub(crate) fn allocate(&mut self) {
+        self.last_allocation = self.now;
+        self.metrics.add(Counter::AllocationRuns);
+        let allocations = self.allocator.allocate(self.now);
+        let by_framework = crate::group(
+            allocations.into_iter().map(|allocation| (allocation.framework.clone(), allocation)),
+        );
+        for (framework_id, allocations) in by_framework {
+            let mut offers = Vec::new();
+            for allocation in allocations {
+                offers.extend(self.make_offer(
+                    &framework_id,
+                    allocation.role,
+                    &allocation.agent,
+                    allocation.resources,
+                ));
+            }
+            if !offers.is_empty() {
+                self.notify(&framework_id, Notice::Offers(offers));
+            }
+        }
+    }
+
+    /// Records an offer, and returns it in the form that the framework understands.
+    fn make_offer(
+        &mut self,
+        framework_id: &FrameworkId,
+        role: String,
+        agent_id: &AgentId,
+        resources: Resources,
+    ) -> Option<(Offer, Pid)> {
+        let now = self.now;
+        let framework = self.frameworks.registered.get(framework_id).filter(|it| it.active());
+        let agent = self.agents.registered.get(agent_id).filter(|it| it.active());
+        let (Some(framework), Some(agent)) = (framework, agent) else {
+            self.allocator.recover_resources(now, framework_id, agent_id, &resources, None);
+            return None;
+        };
+        let capabilities = framework.capabilities;
+        let id = OfferId {
+            value: format!("{}-O{}", self.info.id, self.ids.offers),
+            ..Default::default()
+        };
+        self.ids.offers += 1;
+        let offer = Offer {
+            id: id.clone(),
+            framework_id: framework_id.clone(),
+            agent_id: agent_id.clone(),
+            hostname: agent.info.hostname.clone(),
+            url: Some(agent.url()),
+            domain: agent.info.domain.clone(),
+            resources: resources.to_wire(),
+            attributes: agent.info.attributes.clone(),
+            executor_ids: agent
+                .frameworks
+                .get(framework_id)
+                .map(|share| share.executors.keys().cloned().collect())
+                .unwrap_or_default(),
+            allocation_info: Some(AllocationInfo {
+                role: Some(role.clone()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let pid = agent.pid.clone();
+        let timer = self
+            .config
+            .offer_timeout
+            .map(|timeout| self.timers.start(now + timeout, Timer::OfferTimeout(id.clone())));
+        self.offers.insert(
+            id.clone(),
+            OutstandingOffer {
+                offer: Arc::new(offer.clone()),
+                framework_id: framework_id.clone(),
+                agent_id: agent_id.clone(),
+                role,
+                resources,
+                timer,
+            },
+        );
+        if let Some(framework) = self.framework_mut(framework_id) {
+            framework.offers.insert(id.clone());
+        }
+        if let Some(agent) = self.agent_mut(agent_id) {
+            agent.offers.insert(id);
+        }
+        Some((visible_offer(offer, capabilities), pid))
+    }
+
+    /// Forgets an offer, without giving its resources back.
+    pub(crate) fn take_offer(&mut self, id: &OfferId) -> Option<OutstandingOffer> {
+        let offer = self.offers.remove(id)?;
+        if let Some(timer) = offer.timer {
+            self.timers.cancel(timer);
+        }
+        if let Some(framework) = self.framework_mut(&offer.framework_id) {
+            framework.offers.remove(id);
+        }
+        if let Some(agent) = self.agent_mut(&offer.agent_id) {
+            agent.offers.remove(id);
+        }
+        Some(offer)
+    }
+
+    /// Takes an offer back; the framework knows already, or is not there to be told.
+    pub(crate) fn discard_offer(&mut self, id: &OfferId, refuse: Option<Duration>) {
+        if let Some(offer) = self.take_offer(id) {
+            self.allocator.recover_resources(
+                self.now,
+                &offer.framework_id,
+                &offer.agent_id,
+                &offer.resources,
+                refuse,
+            );
+        }
+    }
+
+    /// Takes an offer back and tells the framework.
+    pub(crate) fn rescind_offer(&mut self, id: &OfferId) {
+        if let Some(offer) = self.offers.get(id) {
+            let framework = offer.framework_id.clone();
+            self.discard_offer(id, None);
+            self.notify(&framework, Notice::Rescind(id.clone()));
+        }
+    }
+
+    pub(crate) fn decline(&mut self, framework_id: &FrameworkId, call: Decline) {
+        self.metrics.add(Counter::MessagesDeclineOffers);
+        let refuse = refusal(call.filters.as_ref());
+        for id in call.offer_ids {
+            // Mesos lets any framework decline any offer; an offer of another is none of its business.
+            let own = self.offers.get(&id).is_some_and(|it| it.framework_id == *framework_id);
+            if own {
+                self.discard_offer(&id, Some(refuse));
+            }
+        }
+    }
+}
+
+/// For how long declined resources are not offered again: `refuse_seconds`, 5 s when it is missing,
+/// negative or not a number; nothing for 0. The allocator bounds it to 365 days.
+pub(crate) fn refusal(filters: Option<&protocol::mesos::Filters>) -> Duration {
+    let seconds = filters.and_then(|filters| filters.refuse_seconds);
+    let valid = seconds.filter(|seconds| *seconds >= 0.0).unwrap_or(REFUSE_SECONDS_DEFAULT);
+    Duration::try_from_secs_f64(valid).unwrap_or(Duration::MAX)
+}
+
+/// The offer as frameworks without the newer capabilities know offers.
+fn visible_offer(mut offer: Offer, capabilities: crate::framework::FrameworkCapabilities) -> Offer {
+    offer.resources.retain(|resource| resource.name != "ephemeral_ports");
+    if !capabilities.multi_role {
+        offer.allocation_info = None;
+        for resource in &mut offer.resources {
+            resource.allocation_info = None;
+        }
+    }
+    if !capabilities.reservation_refinement {
+        crate::accept::downgrade(&mut offer.resources);
+    }
+    offer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::mesos::Filters;
+
+    #[test]
+    fn refuse_seconds_defaults_to_five() {
+        let with = |seconds| {
+            refusal(Some(&Filters { refuse_seconds: Some(seconds), ..Default::default() }))
+        };
+        let default = Duration::from_secs(5);
+        assert_eq!(refusal(None), default);
+        assert_eq!(refusal(Some(&Filters::default())), default);
+        assert_eq!(with(-1.0), default);
+        assert_eq!(with(f64::NAN), default);
+        assert_eq!(with(0.0), Duration::ZERO);
+        assert_eq!(with(2.5), Duration::from_millis(2500));
+        assert_eq!(with(f64::INFINITY), Duration::MAX);
+    }
+}

@@ -1,0 +1,306 @@
+//! Makes the read model of [`view`](crate::view) out of the state, redoing only what changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use protocol::mesos::{AgentId, ExecutorInfo, FrameworkId, Offer, TaskState};
+use protocol::time::Timestamp;
+use resources::Resources;
+
+use crate::Master;
+use crate::agent::Agent;
+use crate::framework::Framework;
+use crate::offer::Offers;
+use crate::view::{AgentView, FrameworkView, RoleView, Snapshot};
+
+/// The last snapshot, and what has changed since.
+#[derive(Debug, Default)]
+pub(crate) struct Views {
+    version: u64,
+    agents: BTreeSet<AgentId>,
+    frameworks: BTreeSet<FrameworkId>,
+    /// Agents that changed since the invariants were checked.
+    pub(crate) unchecked: BTreeSet<AgentId>,
+    /// Whether any event came in, so that metrics may have moved.
+    pub(crate) stale: bool,
+    last: Option<Arc<Snapshot>>,
+}
+
+impl Views {
+    /// Notes that an agent changes.
+    pub(crate) fn touch_agent(&mut self, id: &AgentId) {
+        self.version += 1;
+        if !self.agents.contains(id) {
+            self.agents.insert(id.clone());
+        }
+        if cfg!(debug_assertions) {
+            self.unchecked.insert(id.clone());
+        }
+    }
+
+    /// Notes that a framework changes.
+    pub(crate) fn touch_framework(&mut self, id: &FrameworkId) {
+        self.version += 1;
+        if !self.frameworks.contains(id) {
+            self.frameworks.insert(id.clone());
+        }
+    }
+
+    /// Notes that something else changes.
+    pub(crate) fn changed(&mut self) {
+        self.version += 1;
+    }
+}
+
+impl Master {
+    /// How often the state has changed; two snapshots of one version differ in metrics only.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.views.version
+    }
+
+    /// The state as of now. Costs what changed since the last call, and a pointer for what did not.
+    pub fn snapshot(&mut self) -> Arc<Snapshot> {
+        if let Some(last) = &self.views.last
+            && !self.views.stale
+        {
+            return Arc::clone(last);
+        }
+        let last = self.views.last.take();
+        let unchanged = last.as_ref().is_some_and(|last| last.version == self.views.version);
+        let mut snapshot = match last {
+            Some(last) => Arc::unwrap_or_clone(last),
+            None => self.empty_snapshot(),
+        };
+        if !unchanged {
+            self.refresh(&mut snapshot);
+        }
+        snapshot.metrics = self.metrics.clone();
+        snapshot.metrics.gauges = self.gauges(&snapshot);
+        let snapshot = Arc::new(snapshot);
+        self.views.stale = false;
+        self.views.last = Some(Arc::clone(&snapshot));
+        snapshot
+    }
+
+    fn empty_snapshot(&self) -> Snapshot {
+        Snapshot {
+            version: 0,
+            master: Arc::clone(&self.info),
+            elected_time: self.elected_time,
+            agents: BTreeMap::new(),
+            recovered_agents: BTreeMap::new(),
+            unreachable_agents: 0,
+            frameworks: BTreeMap::new(),
+            completed_frameworks: Vec::new(),
+            roles: BTreeMap::new(),
+            metrics: crate::Metrics::default(),
+        }
+    }
+
+    fn refresh(&mut self, snapshot: &mut Snapshot) {
+        snapshot.version = self.views.version;
+        for id in std::mem::take(&mut self.views.agents) {
+            match self.agents.registered.get(&id) {
+                Some(agent) => {
+                    snapshot.agents.insert(id, Arc::new(agent_view(agent, &self.offers)));
+                }
+                None => {
+                    snapshot.agents.remove(&id);
+                }
+            }
+        }
+        for id in std::mem::take(&mut self.views.frameworks) {
+            match self.frameworks.registered.get(&id) {
+                Some(framework) => {
+                    let view = self.whole_framework_view(framework);
+                    snapshot.frameworks.insert(id, Arc::new(view));
+                }
+                None => {
+                    snapshot.frameworks.remove(&id);
+                }
+            }
+        }
+        snapshot.recovered_agents = self
+            .agents
+            .recovered
+            .iter()
+            .map(|(id, recovered)| (id.clone(), Arc::clone(&recovered.info)))
+            .collect();
+        snapshot.unreachable_agents = self.agents.unreachable.len();
+        snapshot.completed_frameworks = self.frameworks.completed.values().cloned().collect();
+        snapshot.roles = self.roles(snapshot);
+    }
+
+    fn whole_framework_view(&self, framework: &Framework) -> FrameworkView {
+        let mut used = Vec::new();
+        let mut executors = Vec::new();
+        for agent in framework.agents.iter().filter_map(|id| self.agents.registered.get(id)) {
+            if let Some(share) = agent.frameworks.get(&framework.id) {
+                used.push(&share.used);
+                executors
+                    .extend(share.executors.values().map(|it| (agent.id.clone(), Arc::clone(it))));
+            }
+        }
+        let offers: Vec<_> = framework.offers.iter().filter_map(|id| self.offers.get(id)).collect();
+        let offers: Vec<_> =
+            offers.iter().map(|it| (Arc::clone(&it.offer), &it.resources)).collect();
+        framework_view(framework, &used, &executors, &offers, None)
+    }
+
+    fn roles(&self, snapshot: &Snapshot) -> BTreeMap<String, Arc<RoleView>> {
+        let mut roles: BTreeMap<String, RoleView> = BTreeMap::new();
+        let new = |weight: f64| RoleView {
+            weight,
+            frameworks: Vec::new(),
+            allocated: Resources::new(),
+            reserved: Resources::new(),
+        };
+        let weight = |role: &str| self.config.weights.get(role).copied().unwrap_or(1.0);
+        for role in self.config.weights.keys() {
+            roles.insert(role.clone(), new(weight(role)));
+        }
+        for (id, framework) in &self.frameworks.registered {
+            let held = snapshot
+                .frameworks
+                .get(id)
+                .map(|view| (&view.used_resources + &view.offered_resources).allocations());
+            let held = held.unwrap_or_default();
+            let named: BTreeSet<&String> = framework.roles.iter().chain(held.keys()).collect();
+            for role in named {
+                let view = roles.entry(role.clone()).or_insert_with(|| new(weight(role)));
+                view.frameworks.push(id.clone());
+                if let Some(resources) = held.get(role) {
+                    view.allocated += resources;
+                }
+            }
+        }
+        for agent in self.agents.registered.values() {
+            for (role, resources) in agent.total.reservations() {
+                let view = roles.entry(role.clone()).or_insert_with(|| new(weight(&role)));
+                view.reserved += &resources;
+            }
+        }
+        roles.into_iter().map(|(role, view)| (role, Arc::new(view))).collect()
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "Mesos' metrics are doubles")]
+    fn gauges(&self, snapshot: &Snapshot) -> BTreeMap<String, f64> {
+        let mut gauges = BTreeMap::new();
+        let mut set = |name: &str, value: f64| gauges.insert(format!("master/{name}"), value);
+        let count = |test: &dyn Fn(&&Arc<AgentView>) -> bool| {
+            snapshot.agents.values().filter(test).count() as f64
+        };
+        set("elected", 1.0);
+        set("uptime_secs", self.now.since(self.elected_time).as_secs_f64());
+        set("slaves_connected", count(&|agent| agent.connected));
+        set("slaves_disconnected", count(&|agent| !agent.connected));
+        set("slaves_active", count(&|agent| agent.active));
+        set("slaves_inactive", count(&|agent| !agent.active));
+        set("slaves_unreachable", snapshot.unreachable_agents as f64);
+        let count = |test: &dyn Fn(&&Arc<FrameworkView>) -> bool| {
+            snapshot.frameworks.values().filter(test).count() as f64
+        };
+        set("frameworks_connected", count(&|framework| framework.connected));
+        set("frameworks_disconnected", count(&|framework| !framework.connected));
+        set("frameworks_active", count(&|framework| framework.active));
+        set("frameworks_inactive", count(&|framework| !framework.active));
+        set("outstanding_offers", self.offers.len() as f64);
+        set("operator_event_stream_subscribers", self.subscribers.len() as f64);
+
+        let mut states: BTreeMap<TaskState, usize> = BTreeMap::new();
+        let mut unreachable = 0;
+        for framework in self.frameworks.registered.values() {
+            unreachable += framework.unreachable_tasks.len();
+            for task in framework.tasks.values() {
+                *states.entry(task.state).or_default() += 1;
+            }
+        }
+        let tasks = |state| states.get(&state).copied().unwrap_or(0) as f64;
+        set("tasks_staging", tasks(TaskState::TaskStaging));
+        set("tasks_starting", tasks(TaskState::TaskStarting));
+        set("tasks_running", tasks(TaskState::TaskRunning));
+        set("tasks_killing", tasks(TaskState::TaskKilling));
+        set("tasks_unreachable", unreachable as f64);
+
+        for name in ["cpus", "gpus", "mem", "disk"] {
+            let sum = |resources: &dyn Fn(&AgentView) -> Resources| -> f64 {
+                let amounts =
+                    snapshot.agents.values().map(|it| resources(it).scalar(name).to_f64());
+                amounts.sum()
+            };
+            let percent = |used: f64, total: f64| if total > 0.0 { used / total } else { 0.0 };
+            let total = sum(&|agent| agent.total_resources.non_revocable());
+            let used = sum(&|agent| agent.used_resources.non_revocable());
+            set(&format!("{name}_total"), total);
+            set(&format!("{name}_used"), used);
+            set(&format!("{name}_percent"), percent(used, total));
+            let total = sum(&|agent| agent.total_resources.revocable());
+            let used = sum(&|agent| agent.used_resources.revocable());
+            set(&format!("{name}_revocable_total"), total);
+            set(&format!("{name}_revocable_used"), used);
+            set(&format!("{name}_revocable_percent"), percent(used, total));
+        }
+        gauges
+    }
+}
+
+/// The view of an agent.
+pub(crate) fn agent_view(agent: &Agent, offers: &Offers) -> AgentView {
+    let offered: Resources = agent
+        .offers
+        .iter()
+        .filter_map(|id| offers.get(id))
+        .map(|offer| offer.resources.clone())
+        .sum();
+    AgentView {
+        info: Arc::clone(&agent.info),
+        pid: agent.pid.clone(),
+        version: agent.version.clone(),
+        capabilities: agent.capabilities.list.clone(),
+        registered_time: agent.registered_time,
+        reregistered_time: agent.reregistered_time,
+        connected: agent.connected,
+        active: agent.active(),
+        deactivated: agent.deactivated,
+        total_resources: agent.total.clone(),
+        used_resources: agent.used(),
+        offered_resources: offered,
+        frameworks: agent.frameworks.keys().cloned().collect(),
+    }
+}
+
+/// The view of a framework with what it holds where.
+pub(crate) fn framework_view(
+    framework: &Framework,
+    used: &[&Resources],
+    executors: &[(AgentId, Arc<ExecutorInfo>)],
+    offers: &[(Arc<Offer>, &Resources)],
+    unregistered_time: Option<Timestamp>,
+) -> FrameworkView {
+    let total = |all: &mut dyn Iterator<Item = &Resources>| {
+        let mut sum = Resources::new();
+        for resources in all {
+            sum += resources;
+        }
+        sum
+    };
+    FrameworkView {
+        info: Arc::clone(&framework.info),
+        pid: framework.pid.clone(),
+        active: framework.active(),
+        connected: framework.connected(),
+        recovered: framework.recovered() && unregistered_time.is_none(),
+        registered_time: framework.registered_time,
+        reregistered_time: framework.reregistered_time,
+        unregistered_time,
+        used_resources: total(&mut used.iter().copied()),
+        offered_resources: total(&mut offers.iter().map(|(_, resources)| *resources)),
+        offers: offers.iter().map(|(offer, _)| Arc::clone(offer)).collect(),
+        tasks: framework.tasks.values().cloned().collect(),
+        unreachable_tasks: framework.unreachable_tasks.values().cloned().collect(),
+        completed_tasks: framework.completed_tasks.iter().cloned().collect(),
+        executors: executors.to_vec(),
+        offer_constraints: framework.offer_constraints.clone(),
+    }
+}

@@ -1,0 +1,349 @@
+//! Tasks: which changes of state are allowed, what an update does, when a task is forgotten.
+
+mod update;
+
+use std::sync::Arc;
+
+use protocol::internal::StatusUpdate;
+use protocol::mesos::{AgentId, ExecutorId, FrameworkId, Task, TaskId, TaskInfo, TaskState};
+use protocol::mesos::{TaskStatus, TimeInfo, task_status};
+use resources::Resources;
+
+use crate::Master;
+use crate::framework::FrameworkCapabilities;
+use crate::metrics::Counter;
+
+/// Whether a task in this state has ended.
+#[must_use]
+pub(crate) const fn terminal(state: TaskState) -> bool {
+    match state {
+        TaskState::TaskFinished
+        | TaskState::TaskFailed
+        | TaskState::TaskKilled
+        | TaskState::TaskError
+        | TaskState::TaskLost
+        | TaskState::TaskDropped
+        | TaskState::TaskGone
+        | TaskState::TaskGoneByOperator => true,
+        TaskState::TaskStaging
+        | TaskState::TaskStarting
+        | TaskState::TaskRunning
+        | TaskState::TaskKilling
+        | TaskState::TaskUnreachable
+        | TaskState::TaskUnknown => false,
+    }
+}
+
+/// Whether a task in this state holds resources on a registered agent.
+#[must_use]
+pub(crate) const fn holds_resources(state: TaskState) -> bool {
+    !terminal(state) && !matches!(state, TaskState::TaskUnreachable)
+}
+
+/// The transition table.
+///
+/// A task that ended stays as it ended; nothing goes back to `TASK_STAGING`; `TASK_UNKNOWN` is an
+/// answer to a question, never the state of a task. Executors may repeat or reorder the states
+/// between launch and end, and do.
+#[must_use]
+pub(crate) const fn allowed(from: TaskState, to: TaskState) -> bool {
+    match to {
+        TaskState::TaskStaging => matches!(from, TaskState::TaskStaging),
+        TaskState::TaskUnknown => false,
+        TaskState::TaskStarting
+        | TaskState::TaskRunning
+        | TaskState::TaskKilling
+        | TaskState::TaskUnreachable
+        | TaskState::TaskFinished
+        | TaskState::TaskFailed
+        | TaskState::TaskKilled
+        | TaskState::TaskError
+        | TaskState::TaskLost
+        | TaskState::TaskDropped
+        | TaskState::TaskGone
+        | TaskState::TaskGoneByOperator => !terminal(from),
+    }
+}
+
+/// The state as a framework may see it: without `PARTITION_AWARE` the finer states are `TASK_LOST`.
+#[must_use]
+pub(crate) const fn visible_state(
+    state: TaskState,
+    capabilities: FrameworkCapabilities,
+) -> TaskState {
+    match state {
+        TaskState::TaskDropped
+        | TaskState::TaskUnreachable
+        | TaskState::TaskGone
+        | TaskState::TaskGoneByOperator
+        | TaskState::TaskUnknown
+            if !capabilities.partition_aware =>
+        {
+            TaskState::TaskLost
+        }
+        TaskState::TaskDropped
+        | TaskState::TaskUnreachable
+        | TaskState::TaskGone
+        | TaskState::TaskGoneByOperator
+        | TaskState::TaskUnknown
+        | TaskState::TaskStaging
+        | TaskState::TaskStarting
+        | TaskState::TaskRunning
+        | TaskState::TaskKilling
+        | TaskState::TaskFinished
+        | TaskState::TaskFailed
+        | TaskState::TaskKilled
+        | TaskState::TaskError
+        | TaskState::TaskLost => state,
+    }
+}
+
+/// The master's own words about a task: an update made here, which needs no acknowledgement.
+#[derive(Clone, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) state: TaskState,
+    pub(crate) reason: task_status::Reason,
+    pub(crate) message: String,
+    pub(crate) unreachable_time: Option<TimeInfo>,
+}
+
+impl Verdict {
+    pub(crate) fn new(
+        state: TaskState,
+        reason: task_status::Reason,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { state, reason, message: message.into(), unreachable_time: None }
+    }
+}
+
+/// Where a task is kept once it is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum History {
+    /// Among those that ended.
+    Completed,
+    /// Among those that may still run, out of reach.
+    Unreachable,
+}
+
+/// A new task, as launched.
+pub(crate) fn staged(info: &TaskInfo, framework_id: FrameworkId) -> Task {
+    let command = info.command.as_ref();
+    let executor_command = info.executor.as_deref().and_then(|executor| executor.command.as_ref());
+    Task {
+        name: info.name.clone(),
+        task_id: info.task_id.clone(),
+        framework_id,
+        executor_id: info.executor.as_ref().map(|executor| executor.executor_id.clone()),
+        agent_id: info.agent_id.clone(),
+        state: TaskState::TaskStaging,
+        resources: info.resources.clone(),
+        labels: info.labels.clone(),
+        discovery: info.discovery.clone(),
+        container: info.container.clone(),
+        health_check: info.health_check.clone(),
+        kill_policy: info.kill_policy.clone(),
+        user: command.or(executor_command).and_then(|command| command.user.clone()),
+        limits: info.limits.clone(),
+        ..Default::default()
+    }
+}
+
+impl Master {
+    /// An update with the master as its source.
+    pub(crate) fn verdict_update(
+        &self,
+        framework: &FrameworkId,
+        agent: Option<AgentId>,
+        task: &TaskId,
+        executor: Option<ExecutorId>,
+        verdict: Verdict,
+    ) -> StatusUpdate {
+        let timestamp = self.now.as_secs_f64();
+        StatusUpdate {
+            framework_id: framework.clone(),
+            executor_id: executor.clone(),
+            slave_id: agent.clone(),
+            status: TaskStatus {
+                task_id: task.clone(),
+                state: verdict.state,
+                source: Some(task_status::Source::SourceMaster),
+                reason: Some(verdict.reason),
+                message: Some(verdict.message),
+                agent_id: agent,
+                executor_id: executor,
+                timestamp: Some(timestamp),
+                unreachable_time: verdict.unreachable_time,
+                ..Default::default()
+            },
+            timestamp,
+            ..Default::default()
+        }
+    }
+
+    /// Adds a task that was just launched or that an agent brought. The framework must be known.
+    pub(crate) fn add_task(&mut self, task: Task) {
+        let held = holds_resources(task.state).then(|| crate::parsed(&task.resources));
+        let (framework_id, agent_id, task_id) =
+            (task.framework_id.clone(), task.agent_id.clone(), task.task_id.clone());
+        let task = Arc::new(task);
+        if let Some(agent) = self.agent_mut(&agent_id) {
+            let share = agent.frameworks.entry(framework_id.clone()).or_default();
+            share.tasks.insert(task_id.clone());
+            if let Some(resources) = held {
+                share.used += &resources;
+            }
+        }
+        if let Some(framework) = self.framework_mut(&framework_id) {
+            framework.agents.insert(agent_id);
+            framework.tasks.insert(task_id, Arc::clone(&task));
+        }
+        self.publish_task_added(&task);
+    }
+
+    /// Forgets a task that is known: it ended and its end is acknowledged, or its agent is gone.
+    pub(crate) fn remove_task(
+        &mut self,
+        framework_id: &FrameworkId,
+        task_id: &TaskId,
+        history: History,
+    ) {
+        let completed_bound = self.config.max_completed_tasks_per_framework;
+        let unreachable_bound = self.config.max_unreachable_tasks_per_framework;
+        let Some(framework) = self.framework_mut(framework_id) else {
+            return;
+        };
+        let Some(task) = framework.tasks.shift_remove(task_id) else {
+            return;
+        };
+        match history {
+            History::Unreachable => {
+                framework.add_unreachable_task(Arc::clone(&task), unreachable_bound);
+            }
+            History::Completed => framework.add_completed_task(Arc::clone(&task), completed_bound),
+        }
+        if holds_resources(task.state) {
+            self.release(framework_id, &task.agent_id, &crate::parsed(&task.resources));
+        }
+        if let Some(agent) = self.agent_mut(&task.agent_id) {
+            agent.killed.remove(&(framework_id.clone(), task_id.clone()));
+            if let Some(share) = agent.frameworks.get_mut(framework_id) {
+                share.tasks.remove(task_id);
+            }
+        }
+        self.drop_empty_share(framework_id, &task.agent_id);
+    }
+
+    /// Gives back what a task or executor held.
+    pub(crate) fn release(
+        &mut self,
+        framework_id: &FrameworkId,
+        agent_id: &AgentId,
+        resources: &Resources,
+    ) {
+        if resources.is_empty() {
+            return;
+        }
+        let now = self.now;
+        if let Some(agent) = self.agent_mut(agent_id) {
+            if let Some(share) = agent.frameworks.get_mut(framework_id) {
+                let held = share.used.checked_sub_assign(resources);
+                debug_assert!(held, "{framework_id:?} does not hold {resources} on {agent_id:?}");
+            }
+            self.allocator.recover_resources(now, framework_id, agent_id, resources, None);
+        }
+    }
+
+    /// Forgets that a framework has something on an agent, when it has nothing there any more.
+    pub(crate) fn drop_empty_share(&mut self, framework_id: &FrameworkId, agent_id: &AgentId) {
+        let Some(agent) = self.agents.registered.get_mut(agent_id) else {
+            return;
+        };
+        if agent.frameworks.get(framework_id).is_some_and(crate::agent::Share::is_empty) {
+            agent.frameworks.remove(framework_id);
+            if let Some(framework) = self.frameworks.registered.get_mut(framework_id) {
+                framework.agents.remove(agent_id);
+            }
+        }
+    }
+
+    /// Tells a framework about a task that never came to be.
+    pub(crate) fn refuse_task(
+        &mut self,
+        framework: &FrameworkId,
+        task: &TaskInfo,
+        verdict: Verdict,
+    ) {
+        self.metrics.add_task_end(
+            verdict.state,
+            Some(task_status::Source::SourceMaster),
+            Some(verdict.reason),
+        );
+        let update = self.verdict_update(
+            framework,
+            Some(task.agent_id.clone()),
+            &task.task_id,
+            None,
+            verdict,
+        );
+        self.forward(framework, update, protocol::pid::Pid::EMPTY);
+    }
+
+    /// Counts a change of state that the table does not allow.
+    pub(crate) fn count_illegal_transition(&mut self) {
+        self.metrics.add(Counter::IllegalTaskTransitions);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATES: [TaskState; 14] = [
+        TaskState::TaskStaging,
+        TaskState::TaskStarting,
+        TaskState::TaskRunning,
+        TaskState::TaskKilling,
+        TaskState::TaskFinished,
+        TaskState::TaskFailed,
+        TaskState::TaskKilled,
+        TaskState::TaskError,
+        TaskState::TaskLost,
+        TaskState::TaskDropped,
+        TaskState::TaskUnreachable,
+        TaskState::TaskGone,
+        TaskState::TaskGoneByOperator,
+        TaskState::TaskUnknown,
+    ];
+
+    #[test]
+    fn a_task_that_ended_never_changes() {
+        for from in STATES.into_iter().filter(|state| terminal(*state)) {
+            for to in STATES {
+                assert!(!allowed(from, to), "{from:?} to {to:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_live_task_may_reach_any_end() {
+        for from in STATES.into_iter().filter(|state| !terminal(*state)) {
+            for to in STATES.into_iter().filter(|state| terminal(*state)) {
+                assert!(allowed(from, to), "{from:?} to {to:?}");
+            }
+            assert!(!allowed(from, TaskState::TaskUnknown));
+        }
+    }
+
+    #[test]
+    fn old_frameworks_see_finer_states_as_lost() {
+        let old = FrameworkCapabilities::default();
+        let aware = FrameworkCapabilities { partition_aware: true, ..old };
+        for state in STATES {
+            assert_eq!(visible_state(state, aware), state);
+        }
+        assert_eq!(visible_state(TaskState::TaskGone, old), TaskState::TaskLost);
+        assert_eq!(visible_state(TaskState::TaskUnreachable, old), TaskState::TaskLost);
+        assert_eq!(visible_state(TaskState::TaskKilling, old), TaskState::TaskKilling);
+    }
+}

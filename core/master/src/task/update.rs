@@ -1,0 +1,225 @@
+//! Status updates: from agents to frameworks, and acknowledgements back.
+
+use std::sync::Arc;
+
+use protocol::internal::{StatusUpdate, StatusUpdateAcknowledgementMessage, StatusUpdateMessage};
+use protocol::mesos::{FrameworkId, Task, TaskId, TaskState, task_status::Reason};
+use protocol::messages::MasterToAgent;
+use protocol::pid::Pid;
+use protocol::scheduler::call::Acknowledge;
+use protocol::uuid::Uuid;
+
+use crate::Master;
+use crate::metrics::Counter;
+use crate::notice::Notice;
+use crate::task::{History, allowed, holds_resources, terminal};
+
+impl Master {
+    /// A status update of an agent.
+    pub(crate) fn status_update(&mut self, message: StatusUpdateMessage) {
+        self.metrics.add(Counter::MessagesStatusUpdate);
+        let StatusUpdateMessage { update, pid, .. } = message;
+        // The agent names itself as the one to acknowledge to; without that the driver would drop
+        // the update's UUID and the framework could never acknowledge.
+        let pid = pid.and_then(|pid| pid.parse::<Pid>().ok());
+        let known = update
+            .slave_id
+            .as_ref()
+            .is_some_and(|agent| self.agents.registered.contains_key(agent));
+        let uuid = update.uuid.as_deref().is_some_and(|uuid| Uuid::from_slice(uuid).is_ok());
+        let (true, true, Some(pid)) = (known, uuid, pid) else {
+            self.metrics.add(Counter::InvalidStatusUpdates);
+            return;
+        };
+
+        let framework_id = update.framework_id.clone();
+        let task_id = update.status.task_id.clone();
+        let connected = self
+            .frameworks
+            .registered
+            .get(&framework_id)
+            .is_some_and(crate::framework::Framework::connected);
+        if connected {
+            self.forward(&framework_id, update.clone(), pid);
+        }
+        let task = self
+            .frameworks
+            .registered
+            .get(&framework_id)
+            .and_then(|framework| framework.tasks.get(&task_id));
+        let known_task = task.is_some_and(|task| Some(&task.agent_id) == update.slave_id.as_ref());
+        if known_task {
+            self.update_task(&update);
+        }
+        self.metrics.add(if connected && known_task {
+            Counter::ValidStatusUpdates
+        } else {
+            Counter::InvalidStatusUpdates
+        });
+    }
+
+    /// Sends an update to a framework. One with a UUID is remembered as the one whose
+    /// acknowledgement is awaited.
+    pub(crate) fn forward(
+        &mut self,
+        framework_id: &FrameworkId,
+        mut update: StatusUpdate,
+        acknowledge_to: Pid,
+    ) {
+        let uuid = update.uuid.clone().filter(|uuid| !uuid.is_empty());
+        if let Some(uuid) = uuid.clone() {
+            if let Some(framework) = self.framework_mut(framework_id)
+                && let Some(task) = framework.tasks.get_mut(&update.status.task_id)
+            {
+                let task = Arc::make_mut(task);
+                task.status_update_state = Some(update.status.state);
+                task.status_update_uuid = Some(uuid);
+            }
+        }
+        // What agents older than Mesos 0.23 left out of the status is filled in from the update.
+        let status = &mut update.status;
+        status.uuid = if acknowledge_to.is_empty() { None } else { uuid };
+        if update.slave_id.is_some() {
+            status.agent_id.clone_from(&update.slave_id);
+        }
+        if update.executor_id.is_some() {
+            status.executor_id.clone_from(&update.executor_id);
+        }
+        status.timestamp = Some(update.timestamp);
+        self.notify(framework_id, Notice::Update { update: Box::new(update), acknowledge_to });
+    }
+
+    /// Takes the news of an update into the task it is about.
+    pub(crate) fn update_task(&mut self, update: &StatusUpdate) {
+        let framework_id = update.framework_id.clone();
+        let status = &update.status;
+        // The agent may already know a later state than the one it reports in order.
+        let state = update.latest_state.unwrap_or(status.state);
+        let Some(task) = self
+            .framework_mut(&framework_id)
+            .and_then(|framework| framework.tasks.get_mut(&status.task_id))
+        else {
+            return;
+        };
+        let task = Arc::make_mut(task);
+        let before = task.state;
+        let legal = before == state || allowed(before, state);
+        if legal {
+            task.state = state;
+        }
+        let news = record_status(task, status.clone());
+        let task = Arc::new(task.clone());
+
+        if !legal {
+            self.count_illegal_transition();
+        }
+        if news {
+            self.publish_task_updated(&task, status);
+        }
+        if holds_resources(before) && !holds_resources(task.state) {
+            self.release(&framework_id, &task.agent_id, &crate::parsed(&task.resources));
+            if terminal(task.state) {
+                self.metrics.add_task_end(status.state, status.source, status.reason);
+            }
+        }
+    }
+
+    /// A framework has seen an update.
+    pub(crate) fn acknowledge(&mut self, framework_id: &FrameworkId, call: Acknowledge) {
+        self.metrics.add(Counter::MessagesAcknowledgement);
+        let Some(agent) =
+            self.agents.registered.get(&call.agent_id).filter(|agent| agent.connected)
+        else {
+            self.metrics.add(Counter::InvalidAcknowledgements);
+            return;
+        };
+        let pid = agent.pid.clone();
+        let task = self
+            .frameworks
+            .registered
+            .get(framework_id)
+            .and_then(|framework| framework.tasks.get(&call.task_id))
+            .filter(|task| task.agent_id == call.agent_id);
+        if let Some(task) = task {
+            let Some(state) = task.status_update_state else {
+                // The update was not sent by this master; the agent will send it again.
+                self.metrics.add(Counter::InvalidAcknowledgements);
+                return;
+            };
+            if terminal(state) && task.status_update_uuid.as_ref() == Some(&call.uuid) {
+                self.remove_task(framework_id, &call.task_id, History::Completed);
+            }
+        }
+        self.send_to_agent(
+            &pid,
+            MasterToAgent::StatusUpdateAcknowledgement(StatusUpdateAcknowledgementMessage {
+                slave_id: call.agent_id,
+                framework_id: framework_id.clone(),
+                task_id: call.task_id,
+                uuid: call.uuid,
+                ..Default::default()
+            }),
+        );
+        self.metrics.add(Counter::ValidAcknowledgements);
+    }
+
+    /// Ends a task by the master's own word, tells its framework and forgets it.
+    pub(crate) fn end_task(
+        &mut self,
+        framework_id: &FrameworkId,
+        task_id: &TaskId,
+        verdict: crate::task::Verdict,
+    ) {
+        let Some(task) = self
+            .frameworks
+            .registered
+            .get(framework_id)
+            .and_then(|framework| framework.tasks.get(task_id))
+        else {
+            return;
+        };
+        let (agent, executor) = (task.agent_id.clone(), task.executor_id.clone());
+        let update = self.verdict_update(framework_id, Some(agent), task_id, executor, verdict);
+        // The framework of a task that has already ended waits for that end, which the agent can no
+        // longer repeat: it gets the verdict, while the history keeps how the task really ended.
+        let live = self.task_state(framework_id, task_id).is_some_and(|state| !terminal(state));
+        let history = if live && update.status.unreachable_time.is_some() {
+            History::Unreachable
+        } else {
+            History::Completed
+        };
+        if live {
+            self.update_task(&update);
+        }
+        self.remove_task(framework_id, task_id, history);
+        self.forward(framework_id, update, Pid::EMPTY);
+    }
+
+    pub(crate) fn task_state(
+        &self,
+        framework_id: &FrameworkId,
+        task_id: &TaskId,
+    ) -> Option<TaskState> {
+        Some(self.frameworks.registered.get(framework_id)?.tasks.get(task_id)?.state)
+    }
+}
+
+/// Keeps one status for each distinct state in a row, without the data; says whether operators want
+/// to know.
+fn record_status(task: &mut Task, mut status: protocol::mesos::TaskStatus) -> bool {
+    let check_changed = matches!(
+        status.reason,
+        Some(Reason::ReasonTaskCheckStatusUpdated | Reason::ReasonTaskHealthCheckStatusUpdated)
+    );
+    status.data = None;
+    match task.statuses.last_mut() {
+        Some(last) if last.state == status.state => {
+            *last = status;
+            check_changed
+        }
+        Some(_) | None => {
+            task.statuses.push(status);
+            true
+        }
+    }
+}
