@@ -1,0 +1,278 @@
+//! The agent's core in its event loop: inputs go in, effects are carried out. Nothing is decided
+//! here.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use agent::effect::{Effect, Response, Severity};
+use agent::event::{ConnectionId, Event, RequestId};
+use agent::view::View;
+use agent::Agent;
+use bytes::Bytes;
+use libprocess::Node;
+use protocol::time::Timestamp;
+use protocol::{Message as _, executor};
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+
+use super::checkpoints::Writer;
+use super::containers::Containers;
+use super::detector::Detection;
+use crate::event_loop::{Inputs, Machine};
+use crate::http::{ContentType, StreamSender};
+
+/// The id of the agent's actor; what C++ agents call themselves.
+pub(super) const ACTOR: &str = "slave(1)";
+
+/// What reaches the loop.
+pub(super) enum Input {
+    Event(Box<Event>),
+    /// An executor wants to subscribe; the answer says whether its stream is open.
+    Subscribe {
+        call: Box<executor::Call>,
+        content_type: ContentType,
+        stream: StreamSender,
+        connection: ConnectionId,
+        answer: oneshot::Sender<Result<(), Response>>,
+    },
+    /// Another call of an executor.
+    Call { call: Box<executor::Call>, answer: oneshot::Sender<Response> },
+    /// Somebody wants to see the state.
+    View(oneshot::Sender<Arc<View>>),
+    /// The daemon stops; tasks of checkpointing frameworks go on.
+    Stop,
+}
+
+/// How the loop ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// The process' exit code.
+    pub code: i32,
+    /// One clear line.
+    pub reason: String,
+}
+
+struct Stream {
+    content_type: ContentType,
+    sender: StreamSender,
+}
+
+struct Waiting {
+    stream: Stream,
+    answer: oneshot::Sender<Result<(), Response>>,
+}
+
+/// The state machine with everything its effects need.
+pub(super) struct AgentMachine {
+    pub core: Agent,
+    pub node: Node,
+    pub writer: Writer,
+    pub containers: Containers,
+    pub detection: Detection,
+    pub inputs: Inputs<Input>,
+    pub runtime: Handle,
+    pub work_dir: PathBuf,
+    pub exit: watch::Sender<Option<Exit>>,
+    requests: BTreeMap<RequestId, oneshot::Sender<Response>>,
+    requests_seen: u64,
+    waiting: BTreeMap<ConnectionId, Waiting>,
+    streams: BTreeMap<ConnectionId, Stream>,
+}
+
+/// What [`AgentMachine`] is made of.
+pub(super) struct Parts {
+    pub core: Agent,
+    pub node: Node,
+    pub writer: Writer,
+    pub containers: Containers,
+    pub detection: Detection,
+    pub inputs: Inputs<Input>,
+    pub runtime: Handle,
+    pub work_dir: PathBuf,
+    pub exit: watch::Sender<Option<Exit>>,
+}
+
+impl AgentMachine {
+    /// Takes the parts and carries out what the core wants first.
+    pub(super) fn new(parts: Parts, effects: Vec<Effect>) -> Self {
+        let mut machine = Self {
+            core: parts.core,
+            node: parts.node,
+            writer: parts.writer,
+            containers: parts.containers,
+            detection: parts.detection,
+            inputs: parts.inputs,
+            runtime: parts.runtime,
+            work_dir: parts.work_dir,
+            exit: parts.exit,
+            requests: BTreeMap::new(),
+            requests_seen: 0,
+            waiting: BTreeMap::new(),
+            streams: BTreeMap::new(),
+        };
+        if machine.perform_all(effects).is_break() {
+            // The loop ends with its first input; there is one from the detector at the latest.
+            let _ = machine.inputs.complete(Input::Stop);
+        }
+        machine
+    }
+
+    fn perform_all(&mut self, effects: Vec<Effect>) -> ControlFlow<()> {
+        effects.into_iter().try_for_each(|effect| self.perform(effect))
+    }
+
+    fn perform(&mut self, effect: Effect) -> ControlFlow<()> {
+        match effect {
+            Effect::LinkMaster { pid } => self.node.relink(&pid),
+            Effect::Authenticate { master } => {
+                let result = Err("this agent has no credential".to_owned());
+                self.tell(Event::Authenticated { master, result });
+            }
+            Effect::DetectMaster => self.detection.again(),
+            Effect::SendToMaster { to, message } => {
+                self.node.send(ACTOR, &to, message.name(), message.encode());
+            }
+            Effect::Checkpoint { write, changes } => self.writer.write(write, changes),
+            Effect::CreateSandbox { container, directory, user } => {
+                self.containers.create_sandbox(&container, &directory, user.as_deref());
+            }
+            Effect::LaunchContainer(launch) => self.containers.launch(launch),
+            // Without isolators there is nothing to set.
+            Effect::UpdateContainer { container: _, resources: _, limits: _ } => {}
+            Effect::DestroyContainer { container } => self.containers.destroy(container),
+            Effect::RecoverContainers { containers } => self.containers.recover(containers),
+            Effect::AcceptExecutor { connection } => self.accept(connection),
+            Effect::RefuseExecutor { connection, response } => {
+                if let Some(waiting) = self.waiting.remove(&connection) {
+                    let _ = waiting.answer.send(Err(response));
+                }
+            }
+            Effect::SendToExecutor { connection, event } => self.send(connection, &event),
+            Effect::CloseExecutor { connection } => drop(self.streams.remove(&connection)),
+            Effect::Respond { request, response } => {
+                if let Some(answer) = self.requests.remove(&request) {
+                    // The executor may have hung up meanwhile.
+                    let _ = answer.send(response);
+                }
+            }
+            Effect::RemoveDirectory { path } => self.remove_directory(path),
+            Effect::MeasureDiskUsage => self.measure_disk_usage(),
+            Effect::Log { severity, message } => log(severity, &message),
+            Effect::Exit { code, reason } => {
+                self.exit.send_replace(Some(Exit { code, reason }));
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn tell(&self, event: Event) {
+        // The loop is running: it is this one.
+        let _ = self.inputs.complete(Input::Event(Box::new(event)));
+    }
+
+    fn accept(&mut self, connection: ConnectionId) {
+        if let Some(waiting) = self.waiting.remove(&connection)
+            && waiting.answer.send(Ok(())).is_ok()
+        {
+            self.streams.insert(connection, waiting.stream);
+        }
+    }
+
+    fn send(&self, connection: ConnectionId, event: &executor::Event) {
+        let Some(stream) = self.streams.get(&connection) else { return };
+        let record = match stream.content_type {
+            ContentType::Json => event.to_json(protocol::Names::V1).into_bytes(),
+            ContentType::Protobuf => event.encode_to_vec(),
+        };
+        // A stream that is closed, or closed for being too slow, tells so by its own event.
+        if let Err(error) = stream.sender.send(Bytes::from(protocol::recordio::encode(&record))) {
+            tracing::debug!(%error, "an event did not reach its executor");
+        }
+    }
+
+    fn remove_directory(&self, path: String) {
+        let inputs = self.inputs.clone();
+        self.runtime.spawn_blocking(move || {
+            let removed = std::fs::remove_dir_all(&path);
+            let succeeded = match &removed {
+                Ok(()) => true,
+                Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+            };
+            if let Err(error) = removed
+                && !succeeded
+            {
+                tracing::warn!(path, %error, "a directory was not removed");
+            }
+            let event = Event::DirectoryRemoved { path, succeeded };
+            let _ = inputs.complete(Input::Event(Box::new(event)));
+        });
+    }
+
+    fn measure_disk_usage(&self) {
+        match nix::sys::statvfs::statvfs(&self.work_dir) {
+            Ok(disk) => {
+                #[expect(clippy::cast_precision_loss, reason = "a fraction needs no more digits")]
+                let (free, all) = (disk.blocks_available() as f64, disk.blocks().max(1) as f64);
+                self.tell(Event::DiskUsage { used_fraction: 1.0 - free / all });
+            }
+            Err(error) => {
+                tracing::warn!(path = %self.work_dir.display(), %error, "the disk usage is not known");
+            }
+        }
+    }
+}
+
+fn log(severity: Severity, message: &str) {
+    match severity {
+        Severity::Info => tracing::info!("{message}"),
+        Severity::Warning => tracing::warn!("{message}"),
+        Severity::Error => tracing::error!("{message}"),
+    }
+}
+
+impl Machine for AgentMachine {
+    type Input = Input;
+
+    fn handle(&mut self, now: Timestamp, input: Input) -> ControlFlow<()> {
+        let event = match input {
+            Input::Event(event) => {
+                if let Event::ExecutorConnectionClosed { connection } = &*event {
+                    self.streams.remove(connection);
+                }
+                *event
+            }
+            Input::Subscribe { call, content_type, stream, connection, answer } => {
+                let stream = Stream { content_type, sender: stream };
+                self.waiting.insert(connection, Waiting { stream, answer });
+                Event::ExecutorSubscribe { connection, call }
+            }
+            Input::Call { call, answer } => {
+                self.requests_seen += 1;
+                let request = RequestId(self.requests_seen);
+                self.requests.insert(request, answer);
+                Event::ExecutorCall { request, call }
+            }
+            Input::View(answer) => {
+                let _ = answer.send(self.core.snapshot());
+                return ControlFlow::Continue(());
+            }
+            Input::Stop => return ControlFlow::Break(()),
+        };
+        let effects = self.core.handle(now, event);
+        self.perform_all(effects)
+    }
+
+    fn expire(&mut self, now: Timestamp) -> ControlFlow<()> {
+        let effects = self.core.expire(now);
+        self.perform_all(effects)
+    }
+
+    fn next_expiry(&self) -> Option<Timestamp> {
+        self.core.next_expiry()
+    }
+
+    fn batch_done(&mut self, _now: Timestamp) {}
+}
