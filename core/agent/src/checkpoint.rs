@@ -12,7 +12,8 @@ use protocol::{Message, mesos};
 
 pub mod records;
 
-/// One change below the meta directory. Parent directories are created as needed.
+/// One change on disk, nearly always below the meta directory. Parent directories are created as
+/// needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Replace the file by this content, atomically (a temporary file beside it, then a rename).
@@ -46,6 +47,18 @@ pub enum Change {
     Remove {
         /// What.
         path: String,
+    },
+    /// Create the directory of a persistent volume with its parents; it may exist already.
+    CreateVolume {
+        /// Absolute, unlike the paths above.
+        path: String,
+    },
+    /// Remove a persistent volume's content; it is no error if there is none.
+    RemoveVolume {
+        /// Absolute, unlike the paths above.
+        path: String,
+        /// Whether the directory itself stays, as a mount point must.
+        keep_root: bool,
     },
 }
 
@@ -132,6 +145,8 @@ impl Tree {
                 let below = format!("{path}/");
                 self.entries.retain(|other, _| other != path && !other.starts_with(&below));
             }
+            // Volumes live outside the meta directory.
+            Change::CreateVolume { .. } | Change::RemoveVolume { .. } => {}
         }
     }
 

@@ -106,14 +106,12 @@ pub struct Timing {
     pub authentication_backoff_factor: Duration,
     /// `--executor_registration_timeout`, 1 min.
     pub executor_registration_timeout: Duration,
-    /// `--executor_reregistration_timeout`, 2 s.
+    /// `--executor_reregistration_timeout`, 2 s; executors are told to try again at least as often.
     pub executor_reregistration_timeout: Duration,
     /// `--executor_shutdown_grace_period`, 5 s.
     pub executor_shutdown_grace_period: Duration,
     /// `--recovery_timeout`, 15 min: how long an executor waits for a dead agent.
     pub recovery_timeout: Duration,
-    /// `--registration_backoff_factor`'s counterpart told to executors, 1 s.
-    pub executor_subscription_backoff_max: Duration,
     /// How long without a ping until the master is detected again; the master's answer to the
     /// registration replaces it. 75 s.
     pub master_ping_timeout: Duration,
@@ -130,7 +128,6 @@ impl Default for Timing {
             executor_reregistration_timeout: Duration::from_secs(2),
             executor_shutdown_grace_period: Duration::from_secs(5),
             recovery_timeout: Duration::from_secs(15 * 60),
-            executor_subscription_backoff_max: Duration::from_secs(2),
             master_ping_timeout: Duration::from_secs(75),
             executor_heartbeat_interval: Duration::from_secs(30 * 60),
         }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use protocol::mesos;
 use protocol::pid::Pid;
 use protocol::time::Timestamp;
-use protocol::mesos;
 
 use crate::metrics::Metrics;
 

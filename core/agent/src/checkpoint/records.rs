@@ -96,7 +96,10 @@ fn decode_at<M: Message>(content: &[u8], offset: usize) -> Result<(M, usize), Re
         return Err(RecordError::Length { offset, length });
     }
     let body = body.get(..length).ok_or_else(torn)?;
-    let message = M::decode(body)
-        .map_err(|source| RecordError::Message { message: M::FULL_NAME, offset, source })?;
+    let message = M::decode(body).map_err(|source| RecordError::Message {
+        message: M::FULL_NAME,
+        offset,
+        source,
+    })?;
     Ok((message, offset + 4 + length))
 }

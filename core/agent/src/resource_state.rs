@@ -1,0 +1,199 @@
+//! What the agent has: the resources it was started with, the reservations and volumes made since,
+//! and the version by which the master and the agent agree on them.
+
+use protocol::mesos::{self, resource};
+use protocol::uuid::{Uuid, UuidSource};
+use resources::{Resource, Resources};
+
+use crate::checkpoint::Change;
+use crate::executor::Executor;
+
+/// Totals and checkpointed part.
+#[derive(Debug)]
+pub(crate) struct ResourceState {
+    started_with: Resources,
+    total: Resources,
+    checkpointed: Resources,
+    version: Option<Uuid>,
+}
+
+impl ResourceState {
+    /// The resources an agent is started with; the shell has validated them.
+    pub(crate) fn new(started_with: &[mesos::Resource]) -> Self {
+        let started_with = read_valid(started_with);
+        Self {
+            total: started_with.clone(),
+            started_with,
+            checkpointed: Resources::new(),
+            version: None,
+        }
+    }
+
+    pub(crate) const fn started_with(&self) -> &Resources {
+        &self.started_with
+    }
+
+    pub(crate) const fn total(&self) -> &Resources {
+        &self.total
+    }
+
+    pub(crate) const fn checkpointed(&self) -> &Resources {
+        &self.checkpointed
+    }
+
+    /// A new version for each start: decisions made for an earlier run are refused.
+    pub(crate) fn renew_version(&mut self, uuids: &mut UuidSource) {
+        self.version = Some(uuids.next_uuid());
+    }
+
+    pub(crate) fn version(&self) -> &[u8] {
+        self.version.as_ref().map_or(&[], |version| version.as_bytes().as_slice())
+    }
+
+    pub(crate) fn version_message(&self) -> mesos::Uuid {
+        mesos::Uuid { value: self.version().to_vec(), ..Default::default() }
+    }
+
+    pub(crate) fn checkpointed_for_wire(&self) -> Vec<mesos::Resource> {
+        downgraded(&self.checkpointed.to_wire())
+    }
+
+    /// Whether all reservations and volumes among these resources are known here.
+    pub(crate) fn knows_checkpointed(&self, wire: &[mesos::Resource]) -> bool {
+        let Ok(resources) = Resources::from_wire(wire) else { return false };
+        resources
+            .unallocated()
+            .iter()
+            .filter(|resource| resource.needs_checkpointing())
+            .all(|resource| self.checkpointed.contains_one(resource))
+    }
+
+    /// Replaces the reservations and volumes; both the old and the new ones fit the agent.
+    ///
+    /// # Errors
+    /// The agent does not have what is reserved, in words.
+    pub(crate) fn set_checkpointed(&mut self, checkpointed: Resources) -> Result<(), String> {
+        self.total = self
+            .started_with
+            .apply_checkpointed(&checkpointed)
+            .map_err(|error| error.to_string())?;
+        self.checkpointed = checkpointed;
+        Ok(())
+    }
+
+    /// The total after an operation, and its part to be checkpointed.
+    ///
+    /// # Errors
+    /// The operation does not fit, in words.
+    pub(crate) fn after(&self, operation: &mesos::offer::Operation) -> Result<Resources, String> {
+        // The total belongs to nobody, while the operation speaks of resources of a role.
+        let mut total = self.total.clone();
+        for conversion in resources::conversions(operation).map_err(|error| error.to_string())? {
+            total.apply(&conversion.unallocated()).map_err(|error| error.to_string())?;
+        }
+        Ok(total.filter(Resource::needs_checkpointing))
+    }
+
+    /// What has to change on disk for volumes when the checkpointed part changes.
+    pub(crate) fn volume_changes(&self, work_dir: &str, next: &Resources) -> Vec<Change> {
+        let old = volumes(work_dir, &self.checkpointed);
+        let new = volumes(work_dir, next);
+        let mut changes = Vec::new();
+        for (path, _) in new.iter().filter(|volume| !old.contains(volume)) {
+            changes.push(Change::CreateVolume { path: path.clone() });
+        }
+        for (path, keep_root) in old.iter().filter(|volume| !new.contains(volume)) {
+            changes.push(Change::RemoveVolume { path: path.clone(), keep_root: *keep_root });
+        }
+        changes
+    }
+}
+
+/// The path of each persistent volume, and whether it is a mount point (which stays when the volume
+/// goes).
+fn volumes(work_dir: &str, resources: &Resources) -> Vec<(String, bool)> {
+    resources.iter().filter_map(|volume| volume_path(work_dir, volume)).collect()
+}
+
+/// Where a persistent volume lives (`getPersistentVolumePath` in Mesos' `src/slave/paths.cpp`);
+/// `None` for what is no volume, or one of a kind the agent does not keep.
+fn volume_path(work_dir: &str, volume: &Resource) -> Option<(String, bool)> {
+    use resource::disk_info::source::Type;
+    let id = volume.persistence_id()?;
+    let below = |root: &str| {
+        let role = volume.reservation_role().unwrap_or("*").replace('/', " ");
+        format!("{root}/volumes/roles/{role}/{id}")
+    };
+    let absolute = |root: &str| match root.starts_with('/') {
+        true => root.to_owned(),
+        false => format!("{work_dir}/{root}"),
+    };
+    let Some(source) = volume.disk_source() else { return Some((below(work_dir), false)) };
+    match source.r#type {
+        Type::Path => {
+            let root = source.path.as_ref().and_then(|path| path.root.as_deref())?;
+            Some((below(&absolute(root)), false))
+        }
+        Type::Mount => {
+            let root = source.mount.as_ref().and_then(|mount| mount.root.as_deref())?;
+            Some((absolute(root), true))
+        }
+        Type::Block | Type::Raw | Type::Unknown => None,
+    }
+}
+
+/// Reads a list one by one, leaving out what is invalid.
+fn read_valid(wire: &[mesos::Resource]) -> Resources {
+    wire.iter().filter_map(|resource| Resource::from_wire(resource).ok()).collect()
+}
+
+/// Rewrites resources in the form with reservation stacks, whichever form they came in.
+///
+/// # Errors
+/// The first invalid resource, in words.
+pub(crate) fn upgraded(wire: &[mesos::Resource]) -> Result<Vec<mesos::Resource>, String> {
+    wire.iter()
+        .map(|resource| match Resource::from_wire(resource) {
+            Ok(valid) => Ok(valid.to_wire()),
+            Err(error) => Err(format!("resource {} is invalid: {error}", resource.name)),
+        })
+        .collect()
+}
+
+/// Rewrites resources in the form that every master reads, as far as it can express them.
+pub(crate) fn downgraded(wire: &[mesos::Resource]) -> Vec<mesos::Resource> {
+    wire.iter()
+        .map(|resource| {
+            let valid = Resource::from_wire(resource).ok();
+            let old = valid.and_then(|valid| valid.to_wire_pre_refinement().ok());
+            old.unwrap_or_else(|| resource.clone())
+        })
+        .collect()
+}
+
+/// The sum of two lists.
+pub(crate) fn sum(left: &[mesos::Resource], right: &[mesos::Resource]) -> Vec<mesos::Resource> {
+    (read_valid(left) + read_valid(right)).to_wire()
+}
+
+/// How much of a scalar there is.
+pub(crate) fn scalar(wire: &[mesos::Resource], name: &str) -> f64 {
+    read_valid(wire).scalar(name).to_f64()
+}
+
+/// What an executor and its living tasks hold.
+pub(crate) fn held_by(executor: &Executor) -> Resources {
+    let mut held = read_valid(&executor.info.resources);
+    for task in executor.queued.values() {
+        held += read_valid(&task.resources);
+    }
+    for task in executor.launched.values() {
+        held += read_valid(&task.resources);
+    }
+    held
+}
+
+/// The same, for the wire.
+pub(crate) fn of_executor(executor: &Executor) -> Vec<mesos::Resource> {
+    held_by(executor).to_wire()
+}
