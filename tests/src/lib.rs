@@ -7,6 +7,7 @@
 mod client;
 mod cluster;
 mod process;
+pub mod scheduler;
 
 pub use client::{get, get_json, post_json, try_get_json};
 pub use cluster::{Agent, Cluster, ClusterOptions};

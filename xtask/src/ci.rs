@@ -11,7 +11,7 @@ use crate::test::target_folder;
 pub(crate) fn check() -> Result<()> {
     run(cargo(&["fmt", "--all", "--check"]))?;
     run(cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
-    run(cargo(&["xtask", "generate", "--check"]))?;
+    crate::generate::run(crate::generate::Mode::Check)?;
     crate::tidy::tidy()
 }
 

@@ -20,7 +20,8 @@ pub(crate) fn test(arguments: &[&str]) -> Result<()> {
     tests.env("MESETA_BINARY", &binary).env("MESETA_PYMESOS_PYTHON", &python);
     run(tests)?;
     if arguments.is_empty() {
-        let seeds = ["run", "--release", "--package", "simulator", "--", "--seeds", SIMULATOR_SEEDS];
+        let seeds =
+            ["run", "--release", "--package", "simulator", "--", "--seeds", SIMULATOR_SEEDS];
         run(cargo(&seeds))?;
     }
     Ok(())

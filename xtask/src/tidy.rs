@@ -191,8 +191,8 @@ fn links(files: &[PathBuf], problems: &mut Vec<String>) -> Result<()> {
 }
 
 fn read(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(root().join(path))
-        .with_context(|| format!("reading {}", path.display()))?;
+    let bytes =
+        std::fs::read(root().join(path)).with_context(|| format!("reading {}", path.display()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -41,8 +41,9 @@ pub struct Message {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
     pub number: u32,
-    /// Absent when v0 has no such field; likewise `v1`.
+    /// Absent when v0 has no such field.
     pub v0: Option<String>,
+    /// A field only v0 has keeps its name here: Mesos shows it in v1 JSON too.
     pub v1: Option<String>,
     pub label: Label,
     pub kind: Kind,

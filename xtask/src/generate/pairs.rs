@@ -223,10 +223,13 @@ impl<'a> Index<'a> {
                 let same = v0.iter().find(|candidate| candidate.number == field.number);
                 field.v0 = same.and_then(|same| same.v0.clone());
             }
-            // Fields only v0 has stand where they stand there.
+            // Fields only v0 has stand where they stand there. Mesos writes the v1 JSON of agents
+            // from the v0 message with other names, so they are in v1 JSON too
+            // (`src/common/http.cpp`, `asV1Protobuf`).
             for (position, field) in v0.into_iter().enumerate() {
                 if fields.iter().all(|known| known.number != field.number) {
-                    fields.insert(position.min(fields.len()), Field { v1: None, ..field });
+                    let v1 = field.v0.as_ref().map(|name| name.replace("slave", "agent"));
+                    fields.insert(position.min(fields.len()), Field { v1, ..field });
                 }
             }
         }

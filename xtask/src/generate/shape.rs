@@ -73,21 +73,15 @@ impl<'a> Shapes<'a> {
 }
 
 /// For each message all messages reached through fields that `follow` accepts.
-fn closure<'a>(
-    model: &'a Model,
-    follow: impl Fn(&Field) -> bool,
-) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+fn closure(model: &Model, follow: impl Fn(&Field) -> bool) -> BTreeMap<&str, BTreeSet<&str>> {
     let direct: BTreeMap<&str, Vec<&str>> = model
         .messages
         .iter()
         .map(|(name, message)| {
-            let targets =
-                message.fields.iter().filter(|field| follow(field)).filter_map(
-                    |field| match &field.kind {
-                        Kind::Message(target) => Some(target.as_str()),
-                        _ => None,
-                    },
-                );
+            let followed = message.fields.iter().filter(|field| follow(field));
+            let targets = followed.filter_map(|field| {
+                if let Kind::Message(target) = &field.kind { Some(target.as_str()) } else { None }
+            });
             (name.as_str(), targets.collect())
         })
         .collect();

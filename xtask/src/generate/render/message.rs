@@ -44,7 +44,6 @@ impl Writer<'_> {
         self.line(&format!("pub struct {} {{", place.name));
         for field in fields {
             let documentation = match (&field.v0, &field.v1) {
-                (Some(_), None) => format!("`{}` = {}, v0 only", field.name(), field.number),
                 (Some(v0), Some(v1)) if v0 != v1 => {
                     format!("`{v1}` = {}, in v0 `{v0}`", field.number)
                 }
