@@ -335,13 +335,16 @@ fn amounts<'a>(names: &mut Names, resources: impl Iterator<Item = &'a Resource>)
 /// in role `*`.
 fn by_role(resources: &Resources) -> Vec<(String, Resources)> {
     let role = |resource: &Resource| resource.allocation_role().unwrap_or("*").to_owned();
+    let mut entries = resources.iter();
+    let Some(first) = entries.next() else { return Vec::new() };
+    // Offers and tasks are in one role each.
+    if entries.all(|resource| resource.allocation_role() == first.allocation_role()) {
+        return vec![(role(first), resources.unallocated())];
+    }
     let mut roles: BTreeMap<String, Vec<Resource>> = BTreeMap::new();
     for resource in resources {
         roles.entry(role(resource)).or_default().push(resource.clone());
     }
-    let unallocated = |resources: Vec<Resource>| resources.into_iter().collect::<Resources>();
-    roles
-        .into_iter()
-        .map(|(role, resources)| (role, unallocated(resources).unallocated()))
-        .collect()
+    let collect = |resources: Vec<Resource>| resources.into_iter().collect::<Resources>();
+    roles.into_iter().map(|(role, resources)| (role, collect(resources).unallocated())).collect()
 }

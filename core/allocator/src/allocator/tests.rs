@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use protocol::Message;
 use protocol::mesos::{AgentId, FrameworkId};
 use protocol::time::Timestamp;
 use resources::{Quantities, Resources};
@@ -420,6 +421,38 @@ fn revocable_resources_are_for_those_who_understand_them() {
     cluster.allocator.add_framework(&framework("F2"), capable, &[]);
     let allocations = cluster.allocate_whole();
     assert_eq!(allocations[0].resources, revocable.allocated_to("*"));
+}
+
+#[test]
+fn shared_volumes_are_offered_once_in_an_interval_however_many_use_them() {
+    let volume = br#"{"name": "disk", "type": "SCALAR", "scalar": {"value": 10}, "shared": {},
+        "reservations": [{"type": "STATIC", "role": "a"}],
+        "disk": {"persistence": {"id": "v1"}, "volume": {"container_path": "p", "mode": "RW"}}}"#;
+    let volume = protocol::mesos::Resource::from_json(volume, protocol::Names::V1).unwrap();
+    let volume = Resources::from(resources::Resource::from_wire(&volume).unwrap());
+    let mut cluster = Cluster::new();
+    let mut profile = with("cpus:1");
+    profile.total += &volume;
+    cluster.allocator.add_agent(&agent("A1"), profile, &[]);
+    cluster.add_framework("F1", &["a"]);
+    let allocations = cluster.allocate_whole();
+    assert_eq!(allocations[0].resources.unallocated(), resources("cpus:1"), "it knows no sharing");
+    let mut capable = in_roles(&["a"]);
+    capable.capabilities.shared_resources = true;
+    for name in ["F2", "F3"] {
+        cluster.allocator.add_framework(&framework(name), capable.clone(), &[]);
+    }
+    assert_eq!(cluster.allocate(), ["F2 a A1"]);
+    assert!(cluster.allocate().is_empty(), "once in an interval");
+    assert_eq!(cluster.allocator.next_expiry(), Some(cluster.now + Duration::from_secs(1)));
+    cluster.pass(1);
+    assert_eq!(cluster.allocate(), ["F3 a A1"]);
+    assert_eq!(cluster.allocator.available(&agent("A1")), Some(volume.clone()));
+    assert_eq!(cluster.allocator.allocated(&agent("A1"), &framework("F2")).unallocated(), volume);
+    cluster.decline("F2", "A1", Some(60));
+    cluster.decline("F3", "A1", Some(60));
+    assert!(cluster.allocate().is_empty());
+    assert_eq!(cluster.allocator.available(&agent("A1")), Some(volume));
 }
 
 #[test]
