@@ -143,9 +143,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whole_units_are_read_back(seconds in 0_u64..1_000_000_000) {
-            let duration = Duration::from_secs(seconds);
-            prop_assert_eq!(parse(&format(duration)), Ok(duration));
+        fn what_is_written_is_read_back_to_fifteen_digits(nanos in 0..i64::MAX as u64) {
+            let duration = Duration::from_nanos(nanos);
+            let read = parse(&format(duration)).unwrap();
+            let tolerance = Duration::from_nanos(1 + nanos / 100_000_000_000_000);
+            prop_assert!(read.abs_diff(duration) <= tolerance, "{:?} {:?}", duration, read);
+        }
+
+        #[test]
+        fn whole_units_are_read_back_exactly(seconds in 0_u64..3600, days in 0_u64..100_000) {
+            for duration in [Duration::from_secs(seconds), Duration::from_secs(days * 86_400)] {
+                prop_assert_eq!(parse(&format(duration)), Ok(duration));
+            }
         }
     }
 }

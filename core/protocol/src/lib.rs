@@ -22,6 +22,8 @@ pub mod pid;
 pub mod recordio;
 #[cfg(test)]
 mod registry;
+#[cfg(test)]
+mod tests;
 pub mod time;
 mod unknown;
 pub mod uuid;

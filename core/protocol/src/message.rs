@@ -23,7 +23,8 @@ pub struct FieldInfo {
     pub number: u32,
     /// The name in v0 JSON; empty when the field is not in the v0 definition.
     pub v0: &'static str,
-    /// The name in v1 JSON; empty when the field is not in the v1 definition.
+    /// The name in v1 JSON. `AgentInfo.checkpoint`, which only the v0 definition has, is shown in v1
+    /// JSON too where it is set, as by Mesos.
     pub v1: &'static str,
     /// For a required field its bit in [`Message::REQUIRED`], else 0.
     pub required: u64,
@@ -46,12 +47,6 @@ impl FieldInfo {
             Names::V0 => self.v0,
             Names::V1 => self.v1,
         }
-    }
-
-    /// The v1 name, or the v0 name of a field that only v0 has.
-    #[must_use]
-    pub const fn canonical_name(&self) -> &'static str {
-        if self.v1.is_empty() { self.v0 } else { self.v1 }
     }
 }
 
@@ -198,8 +193,5 @@ pub trait Message: Sized + Default {
 
 /// The name of a field for an error text, by its number.
 fn field_name(fields: &[FieldInfo], number: u32) -> &'static str {
-    fields
-        .iter()
-        .find(|field| field.number == number)
-        .map_or("(unknown)", FieldInfo::canonical_name)
+    fields.iter().find(|field| field.number == number).map_or("(unknown)", |field| field.v1)
 }

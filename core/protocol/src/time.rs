@@ -36,7 +36,9 @@ impl Timestamp {
             clippy::cast_possible_truncation,
             reason = "a float cast saturates, which is the wanted behaviour at both ends"
         )]
-        Self((seconds * 1e9) as i64)
+        let (whole, fraction) = (seconds.trunc() as i64, (seconds.fract() * 1e9) as i64);
+        // Apart, because today's time in nanoseconds has more digits than a double.
+        Self(whole.saturating_mul(1_000_000_000).saturating_add(fraction))
     }
 
     /// Nanoseconds since the Unix epoch.

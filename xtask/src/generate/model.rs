@@ -45,6 +45,8 @@ pub struct Field {
     pub v0: Option<String>,
     /// A field only v0 has keeps its name here: Mesos shows it in v1 JSON too.
     pub v1: Option<String>,
+    /// The v1 definition lacks the field.
+    pub only_v0: bool,
     pub label: Label,
     pub kind: Kind,
     /// The explicit default, as in the definition.

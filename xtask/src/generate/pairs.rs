@@ -149,6 +149,7 @@ impl<'a> Index<'a> {
             number: u32::try_from(field.number())?,
             v0: Some(field.name().to_owned()),
             v1: Some(field.name().to_owned()),
+            only_v0: false,
             label,
             kind,
             default: field.default_value.clone(),
@@ -229,7 +230,7 @@ impl<'a> Index<'a> {
             for (position, field) in v0.into_iter().enumerate() {
                 if fields.iter().all(|known| known.number != field.number) {
                     let v1 = field.v0.as_ref().map(|name| name.replace("slave", "agent"));
-                    fields.insert(position.min(fields.len()), Field { v1, ..field });
+                    fields.insert(position.min(fields.len()), Field { v1, only_v0: true, ..field });
                 }
             }
         }

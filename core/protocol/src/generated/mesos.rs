@@ -683,7 +683,7 @@ pub struct AgentInfo {
     pub id: Option<crate::mesos::AgentId>,
     /// `domain` = 10
     pub domain: Option<crate::mesos::DomainInfo>,
-    /// `checkpoint` = 7, v0 only
+    /// `checkpoint` = 7
     pub checkpoint: Option<bool>,
     /// Fields that are not in the definition.
     pub unknown: crate::UnknownFields,
@@ -698,7 +698,7 @@ impl crate::Message for AgentInfo {
         crate::FieldInfo::new(5, "attributes", "attributes", 0),
         crate::FieldInfo::new(6, "id", "id", 0),
         crate::FieldInfo::new(10, "domain", "domain", 0),
-        crate::FieldInfo::new(7, "checkpoint", "", 0),
+        crate::FieldInfo::new(7, "checkpoint", "checkpoint", 0),
     ];
     const REQUIRED: u64 = 1;
 
@@ -737,7 +737,7 @@ impl crate::Message for AgentInfo {
         writer.repeated("attributes", &self.attributes);
         writer.optional("id", self.id.as_ref());
         writer.optional("domain", self.domain.as_ref());
-        writer.required(writer.pick("checkpoint", ""), &self.checkpoint());
+        writer.v0_defaulted("checkpoint", &self.checkpoint(), self.checkpoint.as_ref());
     }
 
     fn read_json_field(

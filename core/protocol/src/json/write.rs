@@ -59,6 +59,19 @@ impl ObjectWriter<'_> {
         }
     }
 
+    /// A field with a default that only v0 has: v1 shows it when it is set.
+    pub(crate) fn v0_defaulted<T: Value>(
+        &mut self,
+        name: &'static str,
+        default: &T,
+        value: Option<&T>,
+    ) {
+        match self.names {
+            Names::V0 => self.required(name, value.unwrap_or(default)),
+            Names::V1 => self.optional(name, value),
+        }
+    }
+
     pub(crate) fn repeated<T: Value>(&mut self, name: &'static str, values: &[T]) {
         if values.is_empty() || !self.name(name) {
             return;

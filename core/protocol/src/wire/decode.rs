@@ -68,7 +68,7 @@ impl Decoding {
         let name = fields
             .iter()
             .find(|field| field.required & missing != 0)
-            .map_or("(unknown)", FieldInfo::canonical_name);
+            .map_or("(unknown)", |field| field.v1);
         Err(DecodeError::missing(name))
     }
 }

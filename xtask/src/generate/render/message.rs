@@ -227,6 +227,11 @@ impl Writer<'_> {
                 if v0 == v1 { format!("{v1:?}") } else { format!("writer.pick({v0:?}, {v1:?})") };
             let value = self.reference(field);
             let call = match field.label {
+                // v1 does not know the field's default, so only set ones are shown there.
+                Label::Optional if field.default.is_some() && field.only_v0 => {
+                    let name = format!("{name}, &self.{}()", names::identifier(field.name()));
+                    format!("v0_defaulted({name}, {value})")
+                }
                 Label::Optional if field.default.is_some() && !field.deprecated => {
                     format!("required({name}, &self.{}())", names::identifier(field.name()))
                 }
