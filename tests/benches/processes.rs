@@ -43,8 +43,7 @@ fn ready(report: &mut Report) {
             let port = tests::free_port();
             let start = Instant::now();
             let flag = format!("--port={port}");
-            let process =
-                Process::start(&binary(), &["local", &flag], &[], folder.path(), "local");
+            let process = Process::start(&binary(), &["local", &flag], &[], folder.path(), "local");
             let url = format!("http://127.0.0.1:{port}/state");
             wait_until("an agent", LIMIT, || {
                 let state = try_get_json(&url)?;
@@ -105,7 +104,12 @@ fn executor_memory(report: &mut Report) {
     let containers = get_json(&format!("http://{}/containers", cluster.agents[0].address));
     assert_eq!(containers.as_array().map(Vec::len), Some(1), "{containers}");
     let executor = executor_of(cluster.folder());
-    report.line("command executor with its task, resident", resident_mebibytes(executor), 4.0, "MiB");
+    report.line(
+        "command executor with its task, resident",
+        resident_mebibytes(executor),
+        4.0,
+        "MiB",
+    );
     assert_ne!(containers[0]["statistics"]["mem_rss_bytes"], json!(0));
 }
 
