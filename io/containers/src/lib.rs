@@ -10,6 +10,7 @@ mod process_table;
 mod spawn;
 pub mod system;
 mod tree;
+pub mod wait_status;
 mod watcher;
 
 pub use launcher::{

@@ -36,6 +36,8 @@ pub enum Program {
 pub enum Output {
     /// Where ours goes.
     Inherit,
+    /// Where our standard error goes.
+    StandardError,
     /// To this file, appended; created with mode 0644 and owned by the user the program runs as.
     File(PathBuf),
 }
@@ -200,6 +202,11 @@ fn switch_to(user: &UserIdentity) -> Result<Option<system::Identity>, SpawnError
 fn open_output(output: &Output, owner: Option<(u32, u32)>) -> Result<Stdio, SpawnError> {
     match output {
         Output::Inherit => Ok(Stdio::inherit()),
+        Output::StandardError => io::stderr()
+            .as_fd()
+            .try_clone_to_owned()
+            .map(Stdio::from)
+            .map_err(|source| SpawnError::OpenOutput { path: "/dev/stderr".into(), source }),
         Output::File(path) => open_file(path, owner)
             .map(Stdio::from)
             .map_err(|source| SpawnError::OpenOutput { path: path.clone(), source }),
