@@ -32,7 +32,13 @@ fn flags_that_are_wrong_are_named_with_value_and_what_is_accepted() {
         &["--resources=cpus:x"],
     );
     one_line_failure(
-        &["agent", "--master=127.0.0.1:1", "--work_dir=/w", "--ip=127.0.0.1", "--isolation=cgroups/all"],
+        &[
+            "agent",
+            "--master=127.0.0.1:1",
+            "--work_dir=/w",
+            "--ip=127.0.0.1",
+            "--isolation=cgroups/all",
+        ],
         &["cgroups/all"],
     );
     one_line_failure(&["agent", "--master=nonsense", "--work_dir=/w"], &["--master=nonsense"]);
@@ -148,7 +154,7 @@ fn garbage_on_either_port_harms_nobody() {
         b"GET".to_vec(),
         b"GET / HTTP/9.9\r\n\r\n".to_vec(),
         b"POST /api/v1/scheduler HTTP/1.1\r\nContent-Length: 999999\r\n\r\n{".to_vec(),
-        format!("{head}Content-Length: 5\r\n\r\n\xff\xff\xff\xff").into_bytes(),
+        [head.as_bytes(), b"Content-Length: 5\r\n\r\n\xff\xff\xff\xff"].concat(),
         format!("{head}Transfer-Encoding: chunked\r\n\r\nzz\r\n").into_bytes(),
         [head.as_bytes(), b"Content-Length: 4\r\n\r\n\xff\xff\xff\xff"].concat(),
         "GET /".repeat(100_000).into_bytes(),
