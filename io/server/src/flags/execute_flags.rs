@@ -62,7 +62,7 @@ const FRAMEWORK: &[Flag] = &[
         "Whether to be told apart what became of lost \
         tasks.",
     )
-    .default("false"),
+    .default("true"),
     Flag::new("framework_capabilities", Kind::Text, "Further capabilities, separated by commas."),
     Flag::new("content_type", Kind::OneOf(&["protobuf", "json"]), "How to talk to the master.")
         .default("protobuf"),
