@@ -357,6 +357,8 @@ impl CommandExecutor {
         actions.push(Action::StopChecks);
         self.report(now, draft, actions);
         if self.agent_lost {
+            // No agent will look for what is left of the task.
+            actions.push(Action::Kill);
             actions.push(Action::Exit(EXIT_FAILURE));
         }
     }

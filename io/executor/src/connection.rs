@@ -159,11 +159,16 @@ impl Connection {
 
     /// Reads and writes what can be without waiting. What was received before an error counts.
     pub(crate) fn advance(&mut self, received: &mut Vec<Received>) -> Result<(), ConnectionError> {
-        for part in self.events.read()? {
-            self.on_event_part(part, received)?;
+        // Events first and all of them: an agent that goes away closes both connections at once.
+        while let Some(parts) = self.events.read()? {
+            for part in parts {
+                self.on_event_part(part, received)?;
+            }
         }
-        for part in self.calls.read()? {
-            received.extend(self.calls.on_part(part));
+        while let Some(parts) = self.calls.read()? {
+            for part in parts {
+                received.extend(self.calls.on_part(part));
+            }
         }
         self.events.flush()?;
         self.calls.flush()
@@ -248,20 +253,14 @@ impl Channel {
         Ok(())
     }
 
-    /// One read is enough: what is left wakes the next poll.
-    fn read(&mut self) -> Result<Vec<Part>, ConnectionError> {
+    /// What is there to read; `None` when there is nothing for now.
+    fn read(&mut self) -> Result<Option<Vec<Part>>, ConnectionError> {
         let mut data = [0; READ_BYTES];
         match self.socket.read(&mut data) {
             Ok(0) => Err(ConnectionError::Closed),
-            Ok(count) => Ok(self.decoder.decode(&data[..count])?),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) =>
-            {
-                Ok(Vec::new())
-            }
+            Ok(count) => Ok(Some(self.decoder.decode(&data[..count])?)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Some(Vec::new())),
             Err(error) => Err(ConnectionError::Read(error)),
         }
     }

@@ -311,7 +311,7 @@ impl EventLoop {
 
     fn look_at_task(&mut self) {
         let Some(status) = self.task.as_ref().and_then(Process::try_wait) else { return };
-        self.task = None;
         self.handle(Input::Ended(status));
+        self.task = None;
     }
 }

@@ -41,9 +41,9 @@ fn reports(task: &TaskInfo, count: usize) -> Vec<Input> {
 }
 
 fn health(inputs: &[Input]) -> Vec<(bool, bool)> {
-    let health = inputs.iter().map(|input| match input {
-        Input::Health(health) => (health.healthy, health.kill),
-        other => panic!("{other:?}"),
+    let health = inputs.iter().map(|input| {
+        let Input::Health(health) = input else { panic!("{input:?}") };
+        (health.healthy, health.kill)
     });
     health.collect()
 }
@@ -151,9 +151,9 @@ fn checks_report_changes_only() {
     };
     let codes: Vec<Option<i32>> = reports(&task, 2)
         .into_iter()
-        .map(|input| match input {
-            Input::Checked(status) => status.command.unwrap().exit_code,
-            other => panic!("{other:?}"),
+        .map(|input| {
+            let Input::Checked(status) = input else { panic!("{input:?}") };
+            status.command.unwrap().exit_code
         })
         .collect();
     assert_eq!(codes, [Some(0), Some(7)]);
