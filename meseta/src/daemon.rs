@@ -53,8 +53,8 @@ pub(crate) fn master(values: &Values) -> Result<i32> {
                 master.shutdown().await;
                 Ok(0)
             }
-            exit = master.ended() => {
-                anyhow::bail!("{exit}")
+            reason = master.stopped() => {
+                anyhow::bail!("{reason}")
             }
         }
     })

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use server::agent::{AgentOptions, AgentServer};
 use server::flags::{FlagTable, Values};
-use server::master::{MasterOptions, MasterServer};
+use server::master::{MasterOptions, MasterServer, RunningMaster};
 
 use crate::daemon::{Ending, runtime, signalled};
 use crate::execute::{ExecuteOptions, run_and_stream};
@@ -77,7 +77,7 @@ impl Folder {
 }
 
 struct Cluster {
-    master: MasterServer,
+    master: RunningMaster,
     agents: Vec<AgentServer>,
 }
 

@@ -3,4 +3,9 @@
 pub mod event_loop;
 pub mod flags;
 pub mod http;
+pub mod master;
 pub mod metrics;
+pub mod agent;
+pub mod files;
+pub mod host;
+mod legacy;
