@@ -106,6 +106,11 @@ impl Agent {
     /// Handles one event.
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Effect> {
         self.view.invalidate();
+        let is_confirmation = matches!(event, Event::Checkpointed { .. });
+        if self.exiting && !is_confirmation {
+            // The end is decided; at most it waits for a last write.
+            return Vec::new();
+        }
         match event {
             Event::MasterDetected { leader } => self.master_detected(now, leader),
             Event::Authenticated { master, result } => self.authenticated(now, &master, result),
@@ -142,6 +147,9 @@ impl Agent {
 
     /// Fires the timers that are due.
     pub fn expire(&mut self, now: Timestamp) -> Vec<Effect> {
+        if self.exiting {
+            return Vec::new();
+        }
         while let Some(timer) = self.timers.pop_due(now) {
             self.view.invalidate();
             match timer {
@@ -179,7 +187,10 @@ impl Agent {
 
     fn checkpoint_failed(&mut self, write: WriteId, message: &str) {
         self.outbox.abandon();
-        self.exit(1, format!("write {} of the agent's state failed: {message}", write.0));
+        self.exiting = true;
+        self.phase = Phase::Terminating;
+        let reason = format!("write {} of the agent's state failed: {message}", write.0);
+        self.outbox.send_now(Effect::Exit { code: 1, reason });
     }
 
     /// Ends the process; only the first reason counts.

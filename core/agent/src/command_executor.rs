@@ -24,11 +24,11 @@ pub fn describe(
     framework_id: &mesos::FrameworkId,
     task: &mesos::TaskInfo,
 ) -> mesos::ExecutorInfo {
-    let of_task = task.command.clone().map(Into::into).unwrap_or_default();
+    let of_task = task.command.clone().unwrap_or_default();
     mesos::ExecutorInfo {
         executor_id: mesos::ExecutorId { value: task.task_id.value.clone(), ..Default::default() },
         framework_id: Some(framework_id.clone()),
-        command: Some(command(config, framework, task, &of_task).into()),
+        command: Some(command(config, framework, task, &of_task)),
         container: task.container.clone(),
         resources: overhead(task),
         name: Some(format!("Command Executor {}", name(task, &of_task))),

@@ -127,7 +127,7 @@ pub(crate) fn update_of_call(
     key: &ExecutorKey,
     update: executor_api::call::Update,
 ) -> StatusUpdate {
-    let mut status: mesos::TaskStatus = update.status.into();
+    let mut status: mesos::TaskStatus = update.status;
     if status.agent_id.is_none() {
         status.agent_id = Some(agent.clone());
     }
@@ -137,7 +137,7 @@ pub(crate) fn update_of_call(
         slave_id: Some(agent.clone()),
         timestamp: status.timestamp.unwrap_or_else(|| now.as_secs_f64()),
         uuid: status.uuid.clone(),
-        status: status.into(),
+        status,
         ..Default::default()
     }
 }

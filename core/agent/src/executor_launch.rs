@@ -88,7 +88,7 @@ impl Agent {
     ) -> ContainerLaunch {
         let mut info = launch.executor.clone();
         if is_default_executor(&info) {
-            info.command = Some(command_executor::program(&self.config.default_executor).into());
+            info.command = Some(command_executor::program(&self.config.default_executor));
         }
         let agent = self.agent_id();
         let environment = environment::build(
@@ -110,7 +110,7 @@ impl Agent {
         ContainerLaunch {
             container: executor.container.clone(),
             directory: executor.directory.clone(),
-            command: info.command.map(Into::into).unwrap_or_default(),
+            command: info.command.unwrap_or_default(),
             environment,
             user,
             container_info: info.container.map(|container| *container),
@@ -209,7 +209,7 @@ fn launch_event(task: &mesos::TaskInfo) -> executor_api::Event {
     executor_api::Event {
         r#type: Some(executor_api::event::Type::Launch),
         launch: Some(
-            executor_api::event::Launch { task: task.clone().into(), ..Default::default() }.into(),
+            executor_api::event::Launch { task: task.clone(), ..Default::default() }.into(),
         ),
         ..Default::default()
     }
@@ -218,10 +218,10 @@ fn launch_event(task: &mesos::TaskInfo) -> executor_api::Event {
 fn launch_group_event(group: &mesos::TaskGroupInfo) -> executor_api::Event {
     executor_api::Event {
         r#type: Some(executor_api::event::Type::LaunchGroup),
-        launch_group: Some(
-            executor_api::event::LaunchGroup { task_group: group.clone(), ..Default::default() }
-                .into(),
-        ),
+        launch_group: Some(executor_api::event::LaunchGroup {
+            task_group: group.clone(),
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }

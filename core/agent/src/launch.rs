@@ -105,7 +105,7 @@ impl Agent {
             invalid,
         };
         let pid = message.pid.and_then(|pid| pid.parse::<Pid>().ok()).filter(|pid| !pid.is_empty());
-        self.run(now, framework, id, pid, launch);
+        self.run(now, framework, &id, pid, launch);
     }
 
     pub(crate) fn run_task_group(&mut self, now: Timestamp, message: RunTaskGroupMessage) {
@@ -132,14 +132,14 @@ impl Agent {
             resource_version: own_version(&message.resource_version_uuids),
             invalid,
         };
-        self.run(now, framework, id, None, launch);
+        self.run(now, framework, &id, None, launch);
     }
 
     fn run(
         &mut self,
         now: Timestamp,
         info: mesos::FrameworkInfo,
-        id: mesos::FrameworkId,
+        id: &mesos::FrameworkId,
         pid: Option<Pid>,
         mut launch: Launch,
     ) {
@@ -155,7 +155,7 @@ impl Agent {
         if launch.executor.framework_id.is_none() {
             launch.executor.framework_id = Some(id.clone());
         }
-        let known = self.frameworks.get(&id);
+        let known = self.frameworks.get(id);
         let is_here = |task: &mesos::TaskInfo| known.is_some_and(|it| it.has_task(&task.task_id));
         if launch.tasks().any(is_here) {
             // Reporting a failure would end the task that is here.
@@ -166,15 +166,15 @@ impl Agent {
             self.add_framework(info, id.clone(), pid);
         }
         let key = launch.executor_id();
-        let must_wait = self.reclaim_directories(&id, &key);
-        let Some(framework) = self.frameworks.get_mut(&id) else { return };
+        let must_wait = self.reclaim_directories(id, &key);
+        let Some(framework) = self.frameworks.get_mut(id) else { return };
         // Later launches for an executor may not overtake one that waits.
         let waits = framework.pending.iter().any(|other| other.executor.executor_id == key);
         if must_wait || waits {
             framework.pending.push(launch);
         } else {
-            self.start(now, &id, launch);
-            self.remove_framework_if_idle(now, &id);
+            self.start(now, id, launch);
+            self.remove_framework_if_idle(now, id);
         }
     }
 

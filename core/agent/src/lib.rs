@@ -30,6 +30,8 @@ mod outbox;
 pub mod recovery;
 mod registration;
 mod resource_state;
+#[cfg(test)]
+mod scenarios;
 mod shutdown;
 mod snapshot;
 mod status;
@@ -45,4 +47,5 @@ pub use crate::config::Config;
 pub use crate::effect::{Effect, WriteId};
 pub use crate::event::Event;
 pub use crate::recovery::RecoveredState;
+pub use crate::registration::capabilities;
 pub use crate::view::View;

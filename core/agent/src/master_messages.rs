@@ -33,7 +33,7 @@ impl Agent {
     fn leader_message(&mut self, now: Timestamp, message: MasterToAgent) {
         match message {
             MasterToAgent::SlaveRegistered(message) => {
-                self.agent_registered(now, message.slave_id, message.connection);
+                self.agent_registered(now, &message.slave_id, message.connection);
             }
             MasterToAgent::SlaveReregistered(message) => {
                 let reconciliations = &message.reconciliations;

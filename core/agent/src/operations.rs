@@ -12,7 +12,7 @@ use protocol::internal::{
 use protocol::mesos::{self, OperationState};
 use protocol::messages::AgentToMaster;
 use protocol::time::Timestamp;
-use resources::{Resource, Resources};
+use resources::Resources;
 
 use crate::agent::Agent;
 use crate::checkpoint::{self, Change, records};
@@ -281,9 +281,4 @@ impl Agent {
 /// A list of resources as a sequence of records.
 fn encode_list(resources: &[mesos::Resource]) -> Vec<u8> {
     resources.iter().flat_map(records::encode).collect()
-}
-
-/// The part of the total that a restart would not find again by itself.
-pub(crate) fn to_checkpoint(total: &Resources) -> Resources {
-    total.filter(Resource::needs_checkpointing)
 }

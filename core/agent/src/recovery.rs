@@ -48,7 +48,7 @@ pub enum RecoveryError {
         /// Relative to the meta directory.
         path: String,
         /// What is wrong with them.
-        source: resources::ResourceError,
+        source: Box<resources::ResourceError>,
     },
     /// Reservations or volumes on disk need more than the agent has.
     #[error("checkpointed resources {checkpointed} do not fit into the agent's resources {total}")]
@@ -58,7 +58,7 @@ pub enum RecoveryError {
         /// What `--resources` says.
         total: String,
         /// What is missing.
-        source: resources::OperationError,
+        source: Box<resources::OperationError>,
     },
     /// The configuration differs more than `--reconfiguration_policy` allows.
     #[error(
@@ -103,7 +103,7 @@ pub fn recover(config: &Config, tree: &Tree) -> Result<RecoveredState, RecoveryE
     let agent = mesos::AgentId { value: latest.to_owned(), ..Default::default() };
     let mut reader = Reader {
         tree,
-        agent: agent.clone(),
+        agent,
         strict: config.strict,
         rebooted,
         warnings: Vec::new(),
@@ -117,7 +117,7 @@ pub fn recover(config: &Config, tree: &Tree) -> Result<RecoveredState, RecoveryE
     total.apply_checkpointed(meant).map_err(|source| RecoveryError::ResourcesDoNotFit {
         checkpointed: meant.to_string(),
         total: total.to_string(),
-        source,
+        source: Box::new(source),
     })?;
     let mut state = RecoveredState {
         rebooted,

@@ -59,7 +59,8 @@ pub(crate) fn describe(config: &Config) -> mesos::AgentInfo {
 }
 
 /// What this agent can do; each of these is implemented.
-pub(crate) fn capabilities() -> Vec<agent_info::Capability> {
+#[must_use]
+pub fn capabilities() -> Vec<agent_info::Capability> {
     use agent_info::capability::Type;
     [
         Type::MultiRole,
@@ -227,19 +228,19 @@ impl Agent {
     pub(crate) fn agent_registered(
         &mut self,
         now: Timestamp,
-        id: mesos::AgentId,
+        id: &mesos::AgentId,
         connection: Option<MasterSlaveConnection>,
     ) {
         self.set_ping_timeout(connection);
         match self.phase {
-            Phase::Disconnected if self.info.id.as_ref().is_none_or(|own| *own == id) => {
+            Phase::Disconnected if self.info.id.as_ref().is_none_or(|own| own == id) => {
                 self.log(Severity::Info, format!("registered with agent id {}", id.value));
                 if self.info.id.is_none() {
                     self.checkpoint_identity(id);
                 }
                 self.connected(now);
             }
-            Phase::Disconnected | Phase::Running if self.info.id.as_ref() != Some(&id) => {
+            Phase::Disconnected | Phase::Running if self.info.id.as_ref() != Some(id) => {
                 let own = self.agent_id().value;
                 let reason = format!("registered but got wrong id {} (own: {own})", id.value);
                 self.exit(1, reason);
@@ -254,11 +255,11 @@ impl Agent {
     }
 
     /// Makes the id durable: everything the agent later writes lies below it.
-    fn checkpoint_identity(&mut self, id: mesos::AgentId) {
+    fn checkpoint_identity(&mut self, id: &mesos::AgentId) {
         Arc::make_mut(&mut self.info).id = Some(id.clone());
-        let directory = checkpoint::agent_directory(&id);
+        let directory = checkpoint::agent_directory(id);
         self.outbox.change(Change::Directory { path: directory.clone() });
-        self.outbox.change(checkpoint::write_message(checkpoint::agent_info(&id), &*self.info));
+        self.outbox.change(checkpoint::write_message(checkpoint::agent_info(id), &*self.info));
         let latest = checkpoint::LATEST_AGENT.to_owned();
         self.outbox.change(Change::Link { path: latest, target: directory });
     }

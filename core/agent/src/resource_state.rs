@@ -29,10 +29,6 @@ impl ResourceState {
         }
     }
 
-    pub(crate) const fn started_with(&self) -> &Resources {
-        &self.started_with
-    }
-
     pub(crate) const fn total(&self) -> &Resources {
         &self.total
     }

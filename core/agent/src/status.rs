@@ -279,7 +279,7 @@ impl Agent {
             update.latest_state = Some(record.state);
         }
         let message = StatusUpdateMessage {
-            update: update.into(),
+            update,
             pid: Some(self.config.pid.to_string()),
             ..Default::default()
         };
@@ -436,10 +436,10 @@ fn add_container_status(
     status: &mut mesos::TaskStatus,
 ) {
     let Some(known) = &executor.container_status else { return };
-    let mut of_task = status.container_status.take().map(Into::into).unwrap_or_default();
+    let mut of_task = status.container_status.take().unwrap_or_default();
     merge_container_status(&mut of_task, known);
     if of_task.container_id.is_none() {
-        of_task.container_id = Some(executor.container.clone().into());
+        of_task.container_id = Some(executor.container.clone());
     }
     if of_task.network_infos.is_empty() {
         let address = mesos::network_info::IpAddress {
@@ -450,7 +450,7 @@ fn add_container_status(
             .network_infos
             .push(mesos::NetworkInfo { ip_addresses: vec![address], ..Default::default() });
     }
-    status.container_status = Some(of_task.into());
+    status.container_status = Some(of_task);
 }
 
 fn merge_container_status(target: &mut mesos::ContainerStatus, known: &mesos::ContainerStatus) {

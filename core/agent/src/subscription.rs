@@ -35,7 +35,7 @@ impl Agent {
                 if self.is_on_its_way_out(&key) {
                     self.send_shutdown_and_close(connection);
                 } else {
-                    let subscribe = call.subscribe.map(Into::into).unwrap_or_default();
+                    let subscribe = call.subscribe.unwrap_or_default();
                     self.subscribe(now, connection, &key, subscribe);
                 }
             }
@@ -152,10 +152,10 @@ impl Agent {
         let Some(framework) = self.frameworks.get(&key.framework) else { return };
         let Some(executor) = framework.executors.get(&key.executor) else { return };
         let subscribed = executor_api::event::Subscribed {
-            executor_info: (*executor.info).clone().into(),
-            framework_info: (*framework.info).clone().into(),
-            agent_info: (*self.info).clone().into(),
-            container_id: Some(executor.container.clone().into()),
+            executor_info: (*executor.info).clone(),
+            framework_info: (*framework.info).clone(),
+            agent_info: (*self.info).clone(),
+            container_id: Some(executor.container.clone()),
             ..Default::default()
         };
         let event = executor_api::Event {

@@ -286,6 +286,8 @@ pub(super) struct ResourcesFound {
 }
 
 fn read_resources(path: &str, wire: &[mesos::Resource]) -> Result<Resources, RecoveryError> {
-    Resources::from_wire(wire)
-        .map_err(|source| RecoveryError::InvalidResources { path: path.to_owned(), source })
+    Resources::from_wire(wire).map_err(|source| RecoveryError::InvalidResources {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
 }

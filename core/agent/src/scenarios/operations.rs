@@ -1,0 +1,278 @@
+use std::time::Duration;
+
+use protocol::internal::{
+    AcknowledgeOperationStatusMessage, ApplyOperationMessage, DrainSlaveMessage,
+    ReconcileOperationsMessage, UpdateOperationStatusMessage, reconcile_operations_message,
+};
+use protocol::mesos::offer::Operation;
+use protocol::mesos::offer::operation::{Create, Destroy, Reserve, Type};
+use protocol::mesos::resource::{DiskInfo, ReservationInfo, disk_info, reservation_info};
+use protocol::mesos::{self, OperationState, TaskState, task_status};
+use protocol::messages::{AgentToMaster, MasterToAgent};
+
+use super::world::{World, command_task, config, framework, run_task, scalar};
+use crate::checkpoint::{self, Change};
+use crate::effect::Effect;
+use crate::recovery::RecoveryError;
+
+fn reserved(value: f64) -> mesos::Resource {
+    mesos::Resource {
+        reservations: vec![ReservationInfo {
+            r#type: Some(reservation_info::Type::Dynamic),
+            role: Some("eng/web".to_owned()),
+            ..Default::default()
+        }],
+        ..scalar("disk", value)
+    }
+}
+
+fn volume() -> mesos::Resource {
+    let persistence = disk_info::Persistence { id: "v1".to_owned(), ..Default::default() };
+    mesos::Resource {
+        disk: Some(Box::new(DiskInfo { persistence: Some(persistence), ..Default::default() })),
+        ..reserved(100.0)
+    }
+}
+
+fn reserve() -> Operation {
+    let reserve = Reserve { resources: vec![reserved(100.0)], ..Default::default() };
+    Operation { r#type: Some(Type::Reserve), reserve: Some(reserve), ..Default::default() }
+}
+
+fn create() -> Operation {
+    let create = Create { volumes: vec![volume()], ..Default::default() };
+    Operation { r#type: Some(Type::Create), create: Some(create), ..Default::default() }
+}
+
+fn destroy() -> Operation {
+    let destroy = Destroy { volumes: vec![volume()], ..Default::default() };
+    Operation { r#type: Some(Type::Destroy), destroy: Some(destroy), ..Default::default() }
+}
+
+fn uuid(number: u8) -> mesos::Uuid {
+    mesos::Uuid { value: vec![number; 16], ..Default::default() }
+}
+
+fn apply(world: &mut World, number: u8, operation: Operation) {
+    world.from_master(MasterToAgent::ApplyOperation(ApplyOperationMessage {
+        operation_info: operation,
+        operation_uuid: uuid(number),
+        ..Default::default()
+    }));
+}
+
+fn reports(world: &mut World) -> Vec<UpdateOperationStatusMessage> {
+    let messages = world.messages().into_iter();
+    messages
+        .filter_map(|message| match message {
+            AgentToMaster::UpdateOperationStatus(message) => Some(message),
+            _ => None,
+        })
+        .collect()
+}
+
+fn acknowledge(world: &mut World, report: &UpdateOperationStatusMessage) {
+    world.from_master(MasterToAgent::AcknowledgeOperationStatus(
+        AcknowledgeOperationStatusMessage {
+            status_uuid: report.status.uuid.clone().unwrap(),
+            operation_uuid: report.operation_uuid.clone().unwrap(),
+            ..Default::default()
+        },
+    ));
+}
+
+fn volume_changes(world: &World) -> Vec<Change> {
+    let changes = world.trace.iter().filter_map(|trace| match trace {
+        super::world::Trace::Change(change) => Some(change.clone()),
+        super::world::Trace::Effect(_) => None,
+    });
+    changes
+        .filter(|it| matches!(it, Change::CreateVolume { .. } | Change::RemoveVolume { .. }))
+        .collect()
+}
+
+#[test]
+fn operations_change_the_total_and_are_reported_until_acknowledged() {
+    let mut world = World::registered();
+    apply(&mut world, 1, reserve());
+    let report = reports(&mut world).pop().unwrap();
+    assert_eq!(report.status.state, OperationState::OperationFinished);
+    assert_eq!(report.operation_uuid, Some(uuid(1)));
+    assert_eq!(report.latest_status.as_ref(), Some(&report.status));
+    assert_eq!(world.view().checkpointed_resources.len(), 1);
+    apply(&mut world, 1, reserve());
+    assert!(reports(&mut world).is_empty(), "the same operation is applied once");
+    world.pass(Duration::from_secs(10));
+    assert_eq!(reports(&mut world).len(), 1);
+    acknowledge(&mut world, &report);
+    world.pass(Duration::from_secs(600));
+    assert!(reports(&mut world).is_empty());
+    assert!(world.view().operations.is_empty());
+}
+
+#[test]
+fn volumes_are_made_and_removed_with_their_operations() {
+    let path = "/work/volumes/roles/eng web/v1".to_owned();
+    let mut world = World::registered();
+    apply(&mut world, 1, reserve());
+    apply(&mut world, 2, create());
+    assert_eq!(volume_changes(&world), [Change::CreateVolume { path: path.clone() }]);
+    apply(&mut world, 3, destroy());
+    let removal = Change::RemoveVolume { path, keep_root: false };
+    assert_eq!(volume_changes(&world).pop(), Some(removal));
+}
+
+#[test]
+fn an_operation_that_does_not_fit_fails_and_changes_nothing() {
+    let mut world = World::registered();
+    apply(&mut world, 1, create());
+    let report = reports(&mut world).pop().unwrap();
+    assert_eq!(report.status.state, OperationState::OperationFailed);
+    assert!(world.view().checkpointed_resources.is_empty());
+}
+
+#[test]
+fn reservations_and_unacknowledged_operations_survive_a_restart() {
+    let mut world = World::registered();
+    apply(&mut world, 1, reserve());
+    apply(&mut world, 2, create());
+    let reported = reports(&mut world);
+    acknowledge(&mut world, &reported[0]);
+    let mut world = world.restart().unwrap();
+    assert_eq!(world.view().checkpointed_resources.len(), 1);
+    world.recover_containers(&[]);
+    world.detect();
+    world.pass(Duration::from_secs(1));
+    let messages = world.messages();
+    let AgentToMaster::ReregisterSlave(message) = &messages[0] else { panic!("{messages:?}") };
+    assert_eq!(message.checkpointed_resources.len(), 1);
+    world.register();
+    let again = reports(&mut world);
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].operation_uuid, Some(uuid(2)));
+}
+
+#[test]
+fn a_change_of_volumes_is_finished_by_the_next_start() {
+    let mut world = World::registered();
+    apply(&mut world, 1, reserve());
+    world.disk_is_stuck = true;
+    apply(&mut world, 2, create());
+    let (_, changes) = world.stuck.pop_front().unwrap();
+    for done in 0..=changes.len() {
+        let mut disk = world.disk.clone();
+        for change in &changes[..done] {
+            disk.apply(world.now, change);
+        }
+        let mut next = World::start(config(), disk).unwrap();
+        next.recover_containers(&[]);
+        let created = volume_changes(&next);
+        let is_volume_known =
+            next.view().checkpointed_resources.iter().any(|resource| resource.disk.is_some());
+        // Once the target is written the change happens, now or then; before, it never does.
+        assert_eq!(is_volume_known, done > 0, "after {done} changes");
+        // The last two changes come after the volume is there and the state says so.
+        let is_redone = done > 0 && done < changes.len() - 1;
+        assert_eq!(created.len(), usize::from(is_redone), "after {done} changes");
+        assert!(next.disk.file(checkpoint::RESOURCES_AND_OPERATIONS_TARGET).is_none());
+        assert!(next.disk.file(checkpoint::RESOURCES_TARGET).is_none());
+    }
+}
+
+#[test]
+fn resources_that_no_longer_hold_the_reservations_stop_the_start() {
+    let mut world = World::registered();
+    apply(&mut world, 1, reserve());
+    let mut smaller = config();
+    smaller.resources = vec![scalar("cpus", 4.0), scalar("disk", 50.0)];
+    let error = World::start(smaller, world.disk).err().unwrap();
+    assert!(matches!(error, RecoveryError::ResourcesDoNotFit { .. }), "{error}");
+}
+
+#[test]
+fn tasks_on_unknown_volumes_are_dropped() {
+    let mut world = World::registered();
+    let mut task = command_task("t");
+    task.resources.push(mesos::Resource {
+        allocation_info: task.resources[0].allocation_info.clone(),
+        ..volume()
+    });
+    world.from_master(run_task(framework("F", true), task.clone()));
+    let update = world.updates().pop().unwrap();
+    assert_eq!(update.status.state, TaskState::TaskDropped);
+    assert_eq!(update.status.reason, Some(task_status::Reason::ReasonResourcesUnknown));
+    world.acknowledge(&update);
+    apply(&mut world, 1, reserve());
+    apply(&mut world, 2, create());
+    task.task_id.value = "u".to_owned();
+    world.from_master(run_task(framework("F", true), task));
+    assert_eq!(world.launches().len(), 1);
+}
+
+#[test]
+fn questions_about_operations_are_answered() {
+    let mut world = World::registered();
+    apply(&mut world, 1, reserve());
+    world.effects.clear();
+    let ask = |number| reconcile_operations_message::Operation {
+        operation_uuid: Some(uuid(number)),
+        ..Default::default()
+    };
+    world.from_master(MasterToAgent::ReconcileOperations(ReconcileOperationsMessage {
+        operations: vec![ask(1), ask(9)],
+        ..Default::default()
+    }));
+    let answers = reports(&mut world);
+    assert_eq!(answers.len(), 1);
+    assert_eq!(answers[0].operation_uuid, Some(uuid(9)));
+    assert_eq!(answers[0].status.state, OperationState::OperationDropped);
+}
+
+#[test]
+fn a_draining_agent_kills_everything_and_takes_nothing() {
+    let drain = || {
+        MasterToAgent::DrainSlave(DrainSlaveMessage {
+            config: mesos::DrainConfig {
+                max_grace_period: Some(mesos::DurationInfo {
+                    nanoseconds: 3_000_000_000,
+                    ..Default::default()
+                }),
+                ..Default::default()
+            },
+            ..Default::default()
+        })
+    };
+    let mut world = World::registered();
+    world.from_master(drain());
+    assert!(world.view().drain_config.is_none(), "there is nothing to drain");
+    let launch = world.launch(framework("F", true), command_task("t"));
+    world.subscribe("F", "t");
+    let running = world.status("t", TaskState::TaskRunning);
+    world.update("F", "t", running);
+    world.acknowledge_all();
+    world.events();
+    world.from_master(drain());
+    let (_, event) = world.events().pop().unwrap();
+    let policy = event.kill.unwrap().kill_policy.unwrap();
+    assert_eq!(policy.grace_period.unwrap().nanoseconds, 3_000_000_000);
+    world.from_master(run_task(framework("F", true), command_task("u")));
+    let update = world.updates().pop().unwrap();
+    assert_eq!(update.status.reason, Some(task_status::Reason::ReasonAgentDraining));
+    world.acknowledge(&update);
+    // The drain goes on over a restart.
+    let mut world = world.restart().unwrap();
+    world.recover_containers(&[&launch.container]);
+    world.subscribe("F", "t");
+    world.register();
+    assert!(world.view().drain_config.is_some());
+    let killed = world.status("t", TaskState::TaskKilled);
+    world.update("F", "t", killed);
+    let update = world.updates().pop().unwrap();
+    assert_eq!(update.status.reason, Some(task_status::Reason::ReasonAgentDraining));
+    world.acknowledge(&update);
+    world.container_exited(&launch.container, 0);
+    assert!(world.view().drain_config.is_none());
+    let path = checkpoint::drain_config(&super::world::agent_id());
+    assert!(world.disk.file(&path).is_none());
+    assert!(!world.effects.iter().any(|effect| matches!(effect, Effect::Exit { .. })));
+}

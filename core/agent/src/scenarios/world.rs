@@ -1,0 +1,511 @@
+//! An agent with a disk, a master and executors that are played by the test.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use protocol::executor as executor_api;
+use protocol::internal::{
+    RunTaskGroupMessage, RunTaskMessage, SlaveRegisteredMessage, SlaveReregisteredMessage,
+    StatusUpdate, StatusUpdateAcknowledgementMessage,
+};
+use protocol::mesos::{self, TaskState, task_status};
+use protocol::messages::{AgentToMaster, MasterToAgent};
+use protocol::pid::Pid;
+use protocol::time::Timestamp;
+use protocol::uuid::UuidSource;
+
+use crate::checkpoint::{Change, Tree};
+use crate::config::{
+    CommandLine, Config, EnvironmentConfig, GarbageCollectionConfig, HistoryConfig,
+    ReconfigurationPolicy, RecoverMode, Timing,
+};
+use crate::effect::{ContainerLaunch, Effect, Response, WriteId};
+use crate::event::{ConnectionId, ContainerTermination, Event, Leader, RequestId};
+use crate::recovery::{RecoveryError, recover};
+use crate::{Agent, View};
+
+pub(super) const AGENT: &str = "S0";
+
+static SEEDS: AtomicU64 = AtomicU64::new(100);
+
+/// What happened to the outside, in order.
+#[derive(Clone, Debug)]
+pub(super) enum Trace {
+    Change(Change),
+    Effect(Effect),
+}
+
+pub(super) struct World {
+    pub(super) agent: Agent,
+    pub(super) config: Config,
+    pub(super) now: Timestamp,
+    pub(super) disk: Tree,
+    /// Effects not looked at yet.
+    pub(super) effects: Vec<Effect>,
+    pub(super) trace: Vec<Trace>,
+    /// While set, writes are neither carried out nor confirmed.
+    pub(super) disk_is_stuck: bool,
+    pub(super) stuck: VecDeque<(WriteId, Vec<Change>)>,
+    uuids: UuidSource,
+    next: u64,
+}
+
+pub(super) fn config() -> Config {
+    let line = |name: &str| CommandLine {
+        program: "/opt/meseta".to_owned(),
+        arguments: vec![name.to_owned(), "executor".to_owned()],
+    };
+    Config {
+        pid: "slave(1)@127.0.0.1:5051".parse().unwrap(),
+        hostname: "host".to_owned(),
+        work_dir: "/work".to_owned(),
+        resources: vec![scalar("cpus", 4.0), scalar("mem", 4096.0), scalar("disk", 10000.0)],
+        attributes: Vec::new(),
+        domain: None,
+        version: "1.12.0".to_owned(),
+        boot_id: "boot".to_owned(),
+        seed: 7,
+        recover: RecoverMode::Reconnect,
+        strict: true,
+        reconfiguration_policy: ReconfigurationPolicy::Equal,
+        authenticate: false,
+        command_executor: line("executor"),
+        default_executor: line("default-executor"),
+        environment: EnvironmentConfig {
+            path: "/bin".to_owned(),
+            sandbox_directory: "/mnt/mesos/sandbox".to_owned(),
+            ..EnvironmentConfig::default()
+        },
+        switch_user: true,
+        // The master of these worlds pings nobody.
+        timing: Timing {
+            master_ping_timeout: Duration::from_secs(1_000_000_000),
+            ..Timing::default()
+        },
+        garbage_collection: GarbageCollectionConfig::default(),
+        history: HistoryConfig::default(),
+    }
+}
+
+pub(super) fn scalar(name: &str, value: f64) -> mesos::Resource {
+    mesos::Resource {
+        name: name.to_owned(),
+        r#type: mesos::value::Type::Scalar,
+        scalar: Some(mesos::value::Scalar { value, ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+pub(super) fn allocated(name: &str, value: f64) -> mesos::Resource {
+    let role = Some("*".to_owned());
+    mesos::Resource {
+        allocation_info: Some(mesos::resource::AllocationInfo { role, ..Default::default() }),
+        ..scalar(name, value)
+    }
+}
+
+pub(super) fn framework_id(id: &str) -> mesos::FrameworkId {
+    mesos::FrameworkId { value: id.to_owned(), ..Default::default() }
+}
+
+pub(super) fn executor_id(id: &str) -> mesos::ExecutorId {
+    mesos::ExecutorId { value: id.to_owned(), ..Default::default() }
+}
+
+pub(super) fn task_id(id: &str) -> mesos::TaskId {
+    mesos::TaskId { value: id.to_owned(), ..Default::default() }
+}
+
+pub(super) fn agent_id() -> mesos::AgentId {
+    mesos::AgentId { value: AGENT.to_owned(), ..Default::default() }
+}
+
+pub(super) fn framework(id: &str, checkpoint: bool) -> mesos::FrameworkInfo {
+    use mesos::framework_info::{Capability, capability::Type};
+    let capability = Capability { r#type: Some(Type::PartitionAware), ..Default::default() };
+    mesos::FrameworkInfo {
+        user: "nobody".to_owned(),
+        name: "test".to_owned(),
+        id: Some(framework_id(id)),
+        checkpoint: Some(checkpoint),
+        role: Some("*".to_owned()),
+        capabilities: vec![capability],
+        ..Default::default()
+    }
+}
+
+pub(super) fn command_task(id: &str) -> mesos::TaskInfo {
+    let command = mesos::CommandInfo { value: Some("sleep 9".to_owned()), ..Default::default() };
+    mesos::TaskInfo {
+        name: id.to_owned(),
+        task_id: task_id(id),
+        agent_id: agent_id(),
+        resources: vec![allocated("cpus", 0.5), allocated("mem", 64.0)],
+        command: Some(command),
+        ..Default::default()
+    }
+}
+
+pub(super) fn custom_executor(id: &str) -> mesos::ExecutorInfo {
+    let command = mesos::CommandInfo { value: Some("./run".to_owned()), ..Default::default() };
+    mesos::ExecutorInfo {
+        executor_id: executor_id(id),
+        framework_id: Some(framework_id("F")),
+        command: Some(command),
+        resources: vec![allocated("cpus", 0.25)],
+        ..Default::default()
+    }
+}
+
+/// A task for a custom executor.
+pub(super) fn executor_task(id: &str, executor: &str) -> mesos::TaskInfo {
+    mesos::TaskInfo {
+        command: None,
+        executor: Some(Box::new(custom_executor(executor))),
+        ..command_task(id)
+    }
+}
+
+pub(super) fn run_task(framework: mesos::FrameworkInfo, task: mesos::TaskInfo) -> MasterToAgent {
+    MasterToAgent::RunTask(RunTaskMessage {
+        framework_id: framework.id.clone(),
+        framework,
+        task,
+        pid: Some(Pid::EMPTY.to_string()),
+        ..Default::default()
+    })
+}
+
+pub(super) fn run_group(
+    framework: mesos::FrameworkInfo,
+    executor: mesos::ExecutorInfo,
+    tasks: Vec<mesos::TaskInfo>,
+) -> MasterToAgent {
+    MasterToAgent::RunTaskGroup(RunTaskGroupMessage {
+        framework,
+        executor,
+        task_group: mesos::TaskGroupInfo { tasks, ..Default::default() },
+        ..Default::default()
+    })
+}
+
+pub(super) fn master() -> Pid {
+    "master@127.0.0.1:5050".parse().unwrap()
+}
+
+impl World {
+    /// A fresh agent, not registered.
+    pub(super) fn new() -> Self {
+        Self::start(config(), Tree::default()).unwrap()
+    }
+
+    /// A fresh agent, registered, with nothing left to look at.
+    pub(super) fn registered() -> Self {
+        let mut world = Self::new();
+        world.recover_containers(&[]);
+        world.register();
+        world.effects.clear();
+        world
+    }
+
+    /// An agent on a disk of earlier times; nobody has answered `RecoverContainers` yet.
+    pub(super) fn start(config: Config, disk: Tree) -> Result<Self, RecoveryError> {
+        let now = Timestamp::from_secs(1_000_000);
+        let recovered = recover(&config, &disk)?;
+        let (agent, effects) = Agent::new(now, config.clone(), Some(recovered));
+        let mut world = Self {
+            agent,
+            config,
+            now,
+            disk,
+            effects: Vec::new(),
+            trace: Vec::new(),
+            disk_is_stuck: false,
+            stuck: VecDeque::new(),
+            // Executors of different worlds may meet on one disk.
+            uuids: UuidSource::new(SEEDS.fetch_add(1, Ordering::Relaxed)),
+            next: 0,
+        };
+        world.absorb(effects);
+        Ok(world)
+    }
+
+    /// Kills the agent and starts it again with what is on disk.
+    pub(super) fn restart(self) -> Result<Self, RecoveryError> {
+        Self::start(self.config, self.disk)
+    }
+
+    pub(super) fn handle(&mut self, event: Event) {
+        let effects = self.agent.handle(self.now, event);
+        self.absorb(effects);
+    }
+
+    fn absorb(&mut self, effects: Vec<Effect>) {
+        let mut writes = Vec::new();
+        for effect in effects {
+            if let Effect::Checkpoint { write, changes } = effect {
+                if self.disk_is_stuck {
+                    self.stuck.push_back((write, changes));
+                    continue;
+                }
+                for change in &changes {
+                    self.disk.apply(self.now, change);
+                    self.trace.push(Trace::Change(change.clone()));
+                }
+                writes.push(write);
+                continue;
+            }
+            if let Effect::LaunchContainer(launch) = &effect
+                && let Some(path) = &launch.pid_checkpoint
+            {
+                // The containers write the pid before the command runs.
+                let change = crate::checkpoint::write_text(path.clone(), "4711");
+                self.disk.apply(self.now, &change);
+                self.trace.push(Trace::Change(change));
+            }
+            self.trace.push(Trace::Effect(effect.clone()));
+            self.effects.push(effect);
+        }
+        for write in writes {
+            self.handle(Event::Checkpointed { write });
+        }
+    }
+
+    /// Carries out what the stuck disk was asked for.
+    pub(super) fn unstick_disk(&mut self) {
+        self.disk_is_stuck = false;
+        while let Some((write, changes)) = self.stuck.pop_front() {
+            for change in &changes {
+                self.disk.apply(self.now, change);
+            }
+            self.handle(Event::Checkpointed { write });
+        }
+    }
+
+    /// Lets time pass, firing timers when they are due.
+    pub(super) fn pass(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while let Some(due) = self.agent.next_expiry().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            let effects = self.agent.expire(self.now);
+            self.absorb(effects);
+        }
+        self.now = end;
+    }
+
+    pub(super) fn view(&mut self) -> std::sync::Arc<View> {
+        self.agent.snapshot()
+    }
+
+    pub(super) fn recover_containers(&mut self, alive: &[&mesos::ContainerId]) {
+        let status = mesos::ContainerStatus { executor_pid: Some(4711), ..Default::default() };
+        let alive = alive.iter().map(|id| ((*id).clone(), status.clone())).collect();
+        self.handle(Event::ContainersRecovered { alive });
+    }
+
+    pub(super) fn detect(&mut self) {
+        let leader = Some(Leader { pid: master(), info: None });
+        self.handle(Event::MasterDetected { leader });
+    }
+
+    /// Detects the master and answers the (re)registration.
+    pub(super) fn register(&mut self) {
+        self.detect();
+        self.pass(Duration::from_secs(1));
+        let messages = self.messages();
+        let is_new =
+            messages.iter().any(|message| matches!(message, AgentToMaster::RegisterSlave(_)));
+        self.from_master(if is_new {
+            MasterToAgent::SlaveRegistered(SlaveRegisteredMessage {
+                slave_id: agent_id(),
+                ..Default::default()
+            })
+        } else {
+            MasterToAgent::SlaveReregistered(SlaveReregisteredMessage {
+                slave_id: agent_id(),
+                ..Default::default()
+            })
+        });
+    }
+
+    pub(super) fn from_master(&mut self, message: MasterToAgent) {
+        self.handle(Event::MasterMessage { from: master(), message });
+    }
+
+    /// Takes the messages to the master out of the effects.
+    pub(super) fn messages(&mut self) -> Vec<AgentToMaster> {
+        let mut messages = Vec::new();
+        self.effects.retain(|effect| match effect {
+            Effect::SendToMaster { message, .. } => {
+                messages.push((**message).clone());
+                false
+            }
+            _ => true,
+        });
+        messages
+    }
+
+    /// The status updates among the messages to the master; the other messages are dropped.
+    pub(super) fn updates(&mut self) -> Vec<StatusUpdate> {
+        let messages = self.messages().into_iter();
+        messages
+            .filter_map(|message| match message {
+                AgentToMaster::StatusUpdate(message) => Some(message.update),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub(super) fn acknowledge(&mut self, update: &StatusUpdate) {
+        self.from_master(MasterToAgent::StatusUpdateAcknowledgement(
+            StatusUpdateAcknowledgementMessage {
+                slave_id: agent_id(),
+                framework_id: update.framework_id.clone(),
+                task_id: update.status.task_id.clone(),
+                uuid: update.uuid.clone().unwrap(),
+                ..Default::default()
+            },
+        ));
+    }
+
+    /// Takes the container launches out of the effects.
+    pub(super) fn launches(&mut self) -> Vec<ContainerLaunch> {
+        let mut launches = Vec::new();
+        self.effects.retain(|effect| match effect {
+            Effect::LaunchContainer(launch) => {
+                launches.push((**launch).clone());
+                false
+            }
+            _ => true,
+        });
+        launches
+    }
+
+    /// Launches a task and says that its container runs.
+    pub(super) fn launch(
+        &mut self,
+        framework: mesos::FrameworkInfo,
+        task: mesos::TaskInfo,
+    ) -> ContainerLaunch {
+        self.from_master(run_task(framework, task));
+        let launch = self.launches().pop().expect("a container is launched");
+        self.container_launched(&launch.container);
+        launch
+    }
+
+    pub(super) fn container_launched(&mut self, container: &mesos::ContainerId) {
+        let status = mesos::ContainerStatus { executor_pid: Some(4711), ..Default::default() };
+        self.handle(Event::ContainerLaunched {
+            container: container.clone(),
+            status: Box::new(status),
+        });
+    }
+
+    pub(super) fn container_exited(&mut self, container: &mesos::ContainerId, status: i32) {
+        let termination =
+            ContainerTermination { status: Some(status), ..ContainerTermination::default() };
+        self.handle(Event::ContainerExited { container: container.clone(), termination });
+    }
+
+    pub(super) fn subscribe(&mut self, framework: &str, executor: &str) -> ConnectionId {
+        self.subscribe_with(framework, executor, executor_api::call::Subscribe::default())
+    }
+
+    pub(super) fn subscribe_with(
+        &mut self,
+        framework: &str,
+        executor: &str,
+        subscribe: executor_api::call::Subscribe,
+    ) -> ConnectionId {
+        self.next += 1;
+        let connection = ConnectionId(self.next);
+        let call = executor_api::Call {
+            framework_id: framework_id(framework),
+            executor_id: executor_id(executor),
+            r#type: Some(executor_api::call::Type::Subscribe),
+            subscribe: Some(subscribe),
+            ..Default::default()
+        };
+        self.handle(Event::ExecutorSubscribe { connection, call: Box::new(call) });
+        connection
+    }
+
+    /// A status as an executor makes it.
+    pub(super) fn status(&mut self, task: &str, state: TaskState) -> mesos::TaskStatus {
+        mesos::TaskStatus {
+            task_id: task_id(task),
+            state,
+            source: Some(task_status::Source::SourceExecutor),
+            uuid: Some(self.uuids.next_uuid().to_vec()),
+            timestamp: Some(1.0),
+            ..Default::default()
+        }
+    }
+
+    /// Sends an update of an executor; the answer.
+    pub(super) fn update(
+        &mut self,
+        framework: &str,
+        executor: &str,
+        status: mesos::TaskStatus,
+    ) -> Response {
+        let update = executor_api::call::Update { status, ..Default::default() };
+        self.call(executor_api::Call {
+            framework_id: framework_id(framework),
+            executor_id: executor_id(executor),
+            r#type: Some(executor_api::call::Type::Update),
+            update: Some(Box::new(update)),
+            ..Default::default()
+        })
+    }
+
+    pub(super) fn call(&mut self, call: executor_api::Call) -> Response {
+        self.next += 1;
+        let request = RequestId(self.next);
+        self.handle(Event::ExecutorCall { request, call: Box::new(call) });
+        let position = self
+            .effects
+            .iter()
+            .position(|it| matches!(it, Effect::Respond { request: of, .. } if *of == request))
+            .expect("the call is answered");
+        match self.effects.remove(position) {
+            Effect::Respond { response, .. } => response,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Takes the events to executors out of the effects.
+    pub(super) fn events(&mut self) -> Vec<(ConnectionId, executor_api::Event)> {
+        let mut events = Vec::new();
+        self.effects.retain(|effect| match effect {
+            Effect::SendToExecutor { connection, event } => {
+                events.push((*connection, (**event).clone()));
+                false
+            }
+            _ => true,
+        });
+        events
+    }
+
+    /// The kinds of the events to executors, in order.
+    pub(super) fn event_types(&mut self) -> Vec<executor_api::event::Type> {
+        self.events().into_iter().filter_map(|(_, event)| event.r#type).collect()
+    }
+
+    /// Acknowledges updates until none is left; their states by task, in order.
+    pub(super) fn acknowledge_all(&mut self) -> BTreeMap<String, Vec<TaskState>> {
+        let mut states: BTreeMap<String, Vec<TaskState>> = BTreeMap::new();
+        loop {
+            let updates = self.updates();
+            if updates.is_empty() {
+                return states;
+            }
+            for update in updates {
+                let task = update.status.task_id.value.clone();
+                states.entry(task).or_default().push(update.status.state);
+                self.acknowledge(&update);
+            }
+        }
+    }
+}
