@@ -96,6 +96,12 @@ impl<I: Send + 'static> Inputs<I> {
         self.outside.send(input).await.map_err(|_| Stopped)
     }
 
+    /// How many inputs from outside wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.outside.max_capacity().saturating_sub(self.outside.capacity())
+    }
+
     /// Hands in what the daemon itself caused, at most once for something that it keeps bounded (an open
     /// connection, a write under way). Never waits, and goes before inputs from outside.
     ///

@@ -12,7 +12,7 @@ use super::compression::{DecompressError, decompress};
 use super::connection::ConnectionHandle;
 use super::media::{ContentType, accepts_encoding};
 use super::query::Query;
-use super::{REQUEST_BODY_BYTES_MAX, REQUEST_STALL_TIMEOUT, Response};
+use super::{DRAIN_TIMEOUT, REQUEST_BODY_BYTES_MAX, REQUEST_STALL_TIMEOUT, Response};
 
 /// One HTTP request.
 #[derive(Debug)]
@@ -103,6 +103,22 @@ fn too_large() -> Response {
     Response::text(StatusCode::PAYLOAD_TOO_LARGE, text).closing()
 }
 
+/// Takes the rest of a body that is refused, while the answer is written.
+///
+/// A connection that is closed with bytes unread is reset, and the client may never see the answer.
+async fn discard(mut body: Incoming) {
+    let read = async {
+        let mut taken = 0;
+        while taken < REQUEST_BODY_BYTES_MAX
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            taken += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    // Whoever sends more, or more slowly, is cut off.
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, read).await;
+}
+
 async fn read_body(headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, Response> {
     let declared = headers
         .get(header::CONTENT_LENGTH)
@@ -110,6 +126,9 @@ async fn read_body(headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, Res
         .and_then(|value| value.parse::<u64>().ok());
     // Refused before the first byte is read, so that a client that waits for `100 Continue` sends none.
     if declared.is_some_and(|length| length > REQUEST_BODY_BYTES_MAX as u64) {
+        if !headers.contains_key(header::EXPECT) {
+            tokio::spawn(discard(body));
+        }
         return Err(too_large());
     }
     let mut first = Bytes::new();
@@ -132,6 +151,7 @@ async fn read_body(headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, Res
         };
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + collected.len() + data.len() > REQUEST_BODY_BYTES_MAX {
+            tokio::spawn(discard(body));
             return Err(too_large());
         }
         // Most bodies are one frame, which is kept without a copy.

@@ -57,7 +57,7 @@ enum Body {
 #[derive(Debug)]
 pub struct Response {
     status: StatusCode,
-    headers: HeaderMap,
+    headers: Box<HeaderMap>,
     body: Body,
 }
 
@@ -100,10 +100,17 @@ impl Response {
             .with(header::CONTENT_TYPE, JAVASCRIPT)
     }
 
+    /// 200 with bytes of no known kind.
+    #[must_use]
+    pub fn binary(body: Arc<Rendered>) -> Self {
+        let kind = HeaderValue::from_static("application/octet-stream");
+        Self::full(StatusCode::OK, body).with(header::CONTENT_TYPE, kind)
+    }
+
     /// 200 with a chunked body that goes on until its sender is dropped.
     #[must_use]
     pub fn stream(content_type: ContentType, body: StreamBody) -> Self {
-        Self { status: StatusCode::OK, headers: HeaderMap::new(), body: Body::Stream(body) }
+        Self { status: StatusCode::OK, headers: Box::default(), body: Body::Stream(body) }
             .with(header::CONTENT_TYPE, HeaderValue::from_static(content_type.as_str()))
     }
 
@@ -163,7 +170,7 @@ impl Response {
     }
 
     fn full(status: StatusCode, body: Arc<Rendered>) -> Self {
-        Self { status, headers: HeaderMap::new(), body: Body::Full(body) }
+        Self { status, headers: Box::default(), body: Body::Full(body) }
     }
 
     /// Makes hyper's form of it, compressed where the client takes that and it is worth it.
@@ -181,7 +188,7 @@ impl Response {
         };
         let mut response = hyper::Response::new(ResponseBody { body, in_flight: Some(in_flight) });
         *response.status_mut() = self.status;
-        *response.headers_mut() = headers;
+        *response.headers_mut() = *headers;
         response
     }
 }

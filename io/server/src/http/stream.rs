@@ -53,6 +53,8 @@ pub struct StreamSender {
 /// The connection's end of a stream: the body of a chunked response.
 pub struct StreamBody {
     shared: Arc<Shared>,
+    /// What goes before everything that is queued.
+    first: Option<Bytes>,
     on_close: Option<Box<dyn FnOnce() + Send>>,
 }
 
@@ -69,7 +71,8 @@ pub fn stream(
         waker: None,
     });
     let shared = Arc::new(Shared { state, connection });
-    let body = StreamBody { shared: Arc::clone(&shared), on_close: Some(Box::new(on_close)) };
+    let body =
+        StreamBody { shared: Arc::clone(&shared), first: None, on_close: Some(Box::new(on_close)) };
     (StreamSender { shared }, body)
 }
 
@@ -125,8 +128,16 @@ impl fmt::Debug for StreamSender {
 }
 
 impl StreamBody {
+    /// Puts a chunk before everything that is queued: one that took long to make, while the daemon went on sending.
+    pub fn prepend(&mut self, chunk: Bytes) {
+        self.first = Some(chunk);
+    }
+
     /// The next chunk, or the end of the response.
     pub fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(chunk) = self.first.take() {
+            return Poll::Ready(Some(chunk));
+        }
         let mut state = self.shared.lock();
         if let Some(chunk) = state.queue.pop_front() {
             state.queued_bytes =

@@ -1,0 +1,303 @@
+//! The master's daemon: sockets, HTTP, storage and timers around the state machine of `core/master`.
+//!
+//! One thread owns the state machine. Requests and messages reach it through a bounded channel; what it wants done is
+//! done there if it is quick, or handed to a connection or to the registry's thread. Reads are rendered elsewhere, from
+//! snapshots.
+
+mod calls;
+mod commands;
+mod endpoint;
+mod handler;
+mod leadership;
+mod legacy;
+mod metrics;
+mod operator_api;
+mod options;
+mod reads;
+mod render;
+mod scheduler_api;
+mod shell;
+mod storage;
+mod streams;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use coordination::{EmbeddedFile, InMemory, Registry, RegistryError};
+use libprocess::{BindError, Incoming, Node, NodeOptions};
+use master::event::Event;
+use master::registry::{Record, RecordError};
+use protocol::pid::Pid;
+use tokio::sync::{mpsc, watch};
+
+pub use self::leadership::Leadership;
+pub use self::options::{MasterOptions, OptionsError, RegistryStore};
+
+use self::commands::Command;
+use self::endpoint::MASTER_ACTOR;
+use self::handler::{MasterHandler, Names, peer_event};
+use self::reads::Reads;
+use self::render::Process;
+use self::shell::{Shell, Surroundings};
+use self::storage::{Storage, StorageStats};
+use crate::event_loop::{self, Clock, Inputs, LoopThread, inputs};
+use crate::http::serve;
+
+/// How long messages may take to be written when the daemon stops.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why a master does not start. Nothing on disk has changed then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The port cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The registry cannot be opened or read.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The registry holds something that no master writes.
+    #[error("the registry is damaged or of another version")]
+    Record(#[from] RecordError),
+    /// The operating system gives no random numbers.
+    #[error("cannot read random numbers from the operating system")]
+    Seed(#[source] io::Error),
+    /// A thread cannot be made.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
+
+/// Starts masters.
+#[derive(Clone, Copy, Debug)]
+pub struct MasterServer;
+
+/// A running master. Dropping it stops it without waiting.
+#[derive(Debug)]
+pub struct RunningMaster {
+    address: SocketAddrV4,
+    hostname: String,
+    node: Node,
+    inputs: Inputs<Command>,
+    shutdown: watch::Sender<bool>,
+    leadership: watch::Sender<Leadership>,
+    stopped: watch::Receiver<Option<String>>,
+    threads: Option<(LoopThread, thread::JoinHandle<()>)>,
+}
+
+impl MasterServer {
+    /// Starts a master, which leads at once. To be called inside a tokio runtime with I/O and time.
+    ///
+    /// # Errors
+    /// The port is taken, or the registry cannot be used; the port is tried first.
+    pub async fn start(options: MasterOptions) -> Result<RunningMaster, StartError> {
+        let clock = Clock::start();
+        let (node, incoming) = Node::bind(NodeOptions {
+            ip: options.ip,
+            port: options.port,
+            advertise_ip: options.advertise_ip,
+            advertise_port: options.advertise_port,
+            ..NodeOptions::default()
+        })
+        .await?;
+        let address = node.address();
+        let store = options.registry.clone();
+        let opened = tokio::task::spawn_blocking(move || open_registry(&store)).await;
+        let (registry, records, fetch_ms) =
+            opened.map_err(|error| StartError::Thread(io::Error::other(error)))??;
+
+        let hostname = options.published_name(address);
+        let settings = settings(&options, &node, &hostname)?;
+
+        let (inputs, receiver) = inputs();
+        let stats = Arc::new(StorageStats::default());
+        let (storage, storage_thread) =
+            Storage::start(registry, inputs.clone(), Arc::clone(&stats))
+                .map_err(StartError::Thread)?;
+        let (stopped_sender, stopped) = watch::channel(None);
+        let stopped_sender = Arc::new(stopped_sender);
+        let around = Surroundings {
+            node: node.clone(),
+            storage,
+            inputs: inputs.clone(),
+            stopped: Arc::clone(&stopped_sender),
+        };
+        let process = Arc::new(Process {
+            version: settings.version.clone(),
+            hostname: hostname.clone(),
+            port: address.port(),
+            start_time: clock.now(),
+            cluster: options.cluster,
+            flags: options.flags,
+        });
+        let loop_thread = event_loop::spawn("master", clock, receiver, stopped_sender, move || {
+            Shell::new(clock.now(), settings, records, around)
+        })
+        .map_err(StartError::Thread)?;
+
+        let (leadership, leadership_receiver) = watch::channel(Leadership::Leading);
+        let handler = Arc::new(MasterHandler {
+            router: endpoint::router(),
+            inputs: inputs.clone(),
+            leadership: leadership_receiver,
+            reads: Reads::new(inputs.clone()),
+            process,
+            storage: stats,
+            fetch_ms,
+            clock,
+            names: Names::default(),
+        });
+        let (shutdown, stopping) = watch::channel(false);
+        node.register_actor(MASTER_ACTOR);
+        tokio::spawn(take_incoming(incoming, handler, inputs.clone(), stopping));
+        tracing::info!(%address, hostname, "the master leads");
+        let threads = Some((loop_thread, storage_thread));
+        Ok(RunningMaster {
+            address,
+            hostname,
+            node,
+            inputs,
+            shutdown,
+            leadership,
+            stopped,
+            threads,
+        })
+    }
+}
+
+impl RunningMaster {
+    /// Where the master is reached, as it publishes it.
+    #[must_use]
+    pub fn address(&self) -> SocketAddrV4 {
+        self.address
+    }
+
+    /// The name that it publishes.
+    #[must_use]
+    pub fn hostname(&self) -> &str {
+        &self.hostname
+    }
+
+    /// The pid that agents and drivers send to.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.node.pid(MASTER_ACTOR)
+    }
+
+    /// Says who leads. Requests that need the leader are sent there from now on.
+    pub fn set_leadership(&self, leadership: Leadership) {
+        self.leadership.send_replace(leadership);
+    }
+
+    /// Waits until the master stops by itself, and says why: its registry cannot be written, or it may not go on. The
+    /// process should end then, so that its supervisor starts another one.
+    pub async fn stopped(&mut self) -> String {
+        match self.stopped.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => "the thread of the master has ended".to_owned(),
+        }
+    }
+
+    /// Stops it: answers what is being answered, writes what is to be written, and closes the port.
+    pub async fn shutdown(mut self) {
+        self.shutdown.send_replace(true);
+        let _ = self.inputs.complete(Command::Stop);
+        if let Some((loop_thread, storage_thread)) = self.threads.take() {
+            let joined = tokio::task::spawn_blocking(move || {
+                loop_thread.join();
+                if storage_thread.join().is_err() {
+                    tracing::error!("the registry's thread panicked");
+                }
+            });
+            let _ = joined.await;
+        }
+        self.node.flush(FLUSH_TIMEOUT).await;
+        self.node.shutdown();
+    }
+}
+
+impl Drop for RunningMaster {
+    fn drop(&mut self) {
+        let _ = self.inputs.complete(Command::Stop);
+        self.node.shutdown();
+    }
+}
+
+/// The settings of the state machine of a master that is reached at `node`.
+fn settings(
+    options: &MasterOptions,
+    node: &Node,
+    hostname: &str,
+) -> Result<master::Config, StartError> {
+    let seed = match options.seed {
+        Some(seed) => seed,
+        None => random_seed().map_err(StartError::Seed)?,
+    };
+    Ok(master::Config {
+        seed,
+        pid: node.pid(MASTER_ACTOR),
+        hostname: hostname.to_owned(),
+        ..options.settings.clone()
+    })
+}
+
+type OpenedRegistry = (Box<dyn Registry>, Vec<Record>, f64);
+
+fn open_registry(store: &RegistryStore) -> Result<OpenedRegistry, StartError> {
+    let started = Instant::now();
+    let registry: Box<dyn Registry> = match store {
+        RegistryStore::InMemory => Box::new(InMemory::new()),
+        RegistryStore::WorkDir(folder) => Box::new(EmbeddedFile::open(folder)?),
+    };
+    let mut records = Vec::new();
+    for (key, value) in registry.load()? {
+        records.push(Record::decode(&key, &value)?);
+    }
+    Ok((registry, records, started.elapsed().as_secs_f64() * 1000.0))
+}
+
+fn random_seed() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+async fn take_incoming(
+    mut incoming: mpsc::Receiver<Incoming>,
+    handler: Arc<MasterHandler>,
+    inputs: Inputs<Command>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    loop {
+        let event = tokio::select! {
+            event = incoming.recv() => match event {
+                Some(event) => event,
+                None => return,
+            },
+            // An error means that the handle was dropped.
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        };
+        let event = match event {
+            Incoming::Http(connection) => {
+                let peer = connection.peer();
+                let (received, socket) = connection.into_parts();
+                let handler = Arc::clone(&handler);
+                tokio::spawn(serve(socket, received, peer, handler, stopping.clone()));
+                continue;
+            }
+            Incoming::Message { from, actor: _, name, body } => peer_event(&from, &name, &body),
+            Incoming::Exited { pid } => Some(Event::Exited { pid }),
+        };
+        if let Some(event) = event
+            && inputs.send(Command::Event(event)).await.is_err()
+        {
+            return;
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Leads every request of the master's port to what answers it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hyper::StatusCode;
+use master::effect;
+use master::event::{ConnectionId, Event, RequestId};
+use protocol::messages::{AgentToMaster, SchedulerToMaster};
+use protocol::pid::Pid;
+use tokio::sync::{oneshot, watch};
+
+use super::commands::{Answer, Command, PendingStream};
+use super::endpoint::{Endpoint, MASTER_ACTOR, Read};
+use super::leadership::Leadership;
+use super::reads::{Key, Reads};
+use super::render::{self, Process};
+use super::{legacy, operator_api, scheduler_api};
+use crate::event_loop::{Clock, Inputs, Stopped};
+use crate::http::connection::{ConnectionHandle, PeerMessage};
+use crate::http::route::Router;
+use crate::http::{ContentType, Handler, Rendered, Request, Response};
+use crate::master::storage::StorageStats;
+
+/// What answers the requests.
+#[derive(Debug)]
+pub(super) struct MasterHandler {
+    pub(super) router: Router<Endpoint>,
+    pub(super) inputs: Inputs<Command>,
+    pub(super) leadership: watch::Receiver<Leadership>,
+    pub(super) reads: Reads,
+    pub(super) process: Arc<Process>,
+    pub(super) storage: Arc<StorageStats>,
+    pub(super) fetch_ms: f64,
+    pub(super) clock: Clock,
+    pub(super) names: Names,
+}
+
+/// Gives out the names of requests and streams.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    requests: AtomicU64,
+    connections: AtomicU64,
+}
+
+impl Names {
+    pub(super) fn request(&self) -> RequestId {
+        RequestId(self.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(super) fn connection(&self) -> ConnectionId {
+        ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The answer while the daemon stops.
+impl From<Stopped> for Response {
+    fn from(stopped: Stopped) -> Self {
+        Self::text(StatusCode::SERVICE_UNAVAILABLE, stopped.to_string()).closing()
+    }
+}
+
+/// What a message from a peer means to the master, or none if it has no such message.
+pub(super) fn peer_event(from: &Pid, name: &str, body: &[u8]) -> Option<Event> {
+    let decoded = match AgentToMaster::decode(name, body) {
+        Some(message) => message
+            .map(|message| Event::AgentMessage { from: from.clone(), message: Box::new(message) }),
+        None => SchedulerToMaster::decode(name, body)?.map(|message| Event::SchedulerMessage {
+            from: from.clone(),
+            message: Box::new(message),
+        }),
+    };
+    match decoded {
+        Ok(event) => Some(event),
+        Err(error) => {
+            tracing::warn!(%from, name, %error, "dropping a message that cannot be decoded");
+            None
+        }
+    }
+}
+
+impl MasterHandler {
+    /// Hands a request to the master and waits for its answer.
+    pub(super) async fn ask(
+        &self,
+        request: RequestId,
+        event: Event,
+        stream: Option<PendingStream>,
+    ) -> Result<Answer, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        let event = Box::new(event);
+        self.inputs.send(Command::Request { request, event, reply, stream }).await?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// A stream that a request asks for.
+    pub(super) fn pending(
+        &self,
+        handle: ConnectionHandle,
+        content_type: ContentType,
+    ) -> PendingStream {
+        PendingStream { connection: self.names.connection(), handle, content_type }
+    }
+
+    async fn read(&self, read: Read, request: &Request) -> Result<Response, Stopped> {
+        let process = Arc::clone(&self.process);
+        let query = &request.query;
+        let text = |name: &str| query.get(name).map(str::to_owned);
+        let body = match read {
+            Read::State => {
+                self.reads.cached(Key::Legacy(read), move |it| render::state(it, &process)).await
+            }
+            Read::StateSummary => {
+                let render = move |it: &_| render::state_summary(it, &process);
+                self.reads.cached(Key::Legacy(read), render).await
+            }
+            Read::Roles => self.reads.cached(Key::Legacy(read), render::roles).await,
+            Read::Slaves => match text("slave_id") {
+                None => self.reads.cached(Key::Legacy(read), |it| render::slaves(it, None)).await,
+                id => self.reads.render(move |it| render::slaves(it, id.as_deref())).await,
+            },
+            Read::Frameworks => match text("framework_id") {
+                None => {
+                    self.reads.cached(Key::Legacy(read), |it| render::frameworks(it, None)).await
+                }
+                id => self.reads.render(move |it| render::frameworks(it, id.as_deref())).await,
+            },
+            Read::Tasks => {
+                let query = render::TaskQuery::new(query);
+                self.reads.render(move |it| render::tasks(it, &query)).await
+            }
+        };
+        Ok(Response::json(body?, query.get("jsonp")))
+    }
+
+    async fn answer(&self, endpoint: Endpoint, request: Request) -> Result<Response, Stopped> {
+        match endpoint {
+            Endpoint::Api => operator_api::answer(self, request).await,
+            Endpoint::Scheduler => scheduler_api::answer(self, request).await,
+            Endpoint::Read(read) => self.read(read, &request).await,
+            Endpoint::Redirect => {
+                let own = (self.process.hostname.as_str(), self.process.port);
+                Ok(self.leadership.borrow().redirect(own, &request))
+            }
+            Endpoint::Health => Ok(Response::empty(StatusCode::OK)),
+            Endpoint::Flags
+            | Endpoint::Version
+            | Endpoint::Metrics
+            | Endpoint::SystemStats
+            | Endpoint::Processes
+            | Endpoint::LoggingToggle
+            | Endpoint::Files(_)
+            | Endpoint::Teardown
+            | Endpoint::MaintenanceSchedule
+            | Endpoint::MaintenanceStatus
+            | Endpoint::Weights
+            | Endpoint::Quota
+            | Endpoint::Operation(_) => legacy::answer(self, endpoint, request).await,
+        }
+    }
+}
+
+impl Handler for MasterHandler {
+    async fn handle(&self, request: Request) -> Response {
+        let Some(endpoint) = self.router.resolve(&request.path) else {
+            return Response::not_found();
+        };
+        let diverted = self.leadership.borrow().divert(endpoint, &request);
+        match diverted {
+            Some(response) => response,
+            None => self.answer(endpoint, request).await.unwrap_or_else(Response::from),
+        }
+    }
+
+    async fn deliver(&self, message: PeerMessage) -> bool {
+        if message.actor != MASTER_ACTOR {
+            return false;
+        }
+        if let Some(event) = peer_event(&message.from, &message.name, &message.body) {
+            let _ = self.inputs.send(Command::Event(event)).await;
+        }
+        true
+    }
+}
+
+/// Puts the master's answer into HTTP.
+pub(super) fn http_response(response: effect::Response, content_type: ContentType) -> Response {
+    let status = StatusCode::from_u16(response.status()).unwrap_or_default();
+    match response {
+        effect::Response::Ok | effect::Response::Accepted => Response::empty(status),
+        effect::Response::OkWith(message) => {
+            let body = render::respond(&message, content_type);
+            Response::content(content_type, Arc::new(Rendered::new(body)))
+        }
+        effect::Response::BadRequest(text)
+        | effect::Response::Forbidden(text)
+        | effect::Response::NotFound(text)
+        | effect::Response::Conflict(text)
+        | effect::Response::InternalServerError(text)
+        | effect::Response::NotImplemented(text)
+        | effect::Response::ServiceUnavailable(text) => {
+            if text.is_empty() {
+                plain(status)
+            } else {
+                Response::text(status, text)
+            }
+        }
+    }
+}
+
+/// A status that says no more than its name, as libprocess words it.
+pub(super) fn plain(status: StatusCode) -> Response {
+    let reason = status.canonical_reason().unwrap_or_default();
+    Response::text(status, format!("{} {reason}.", status.as_u16()))
+}

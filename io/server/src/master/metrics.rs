@@ -1,0 +1,32 @@
+//! The metrics of the master, its registry and its machine.
+
+use std::collections::BTreeMap;
+
+use super::handler::MasterHandler;
+use crate::event_loop::Stopped;
+use crate::metrics::SystemStats;
+
+/// Everything that `/metrics/snapshot` and `GET_METRICS` show.
+#[expect(clippy::cast_precision_loss, reason = "metrics are doubles")]
+pub(super) async fn collect(handler: &MasterHandler) -> Result<BTreeMap<String, f64>, Stopped> {
+    let snapshot = handler.reads.snapshot().await?;
+    let mut metrics: BTreeMap<String, f64> =
+        snapshot.metrics.iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let uptime = handler.clock.now() - handler.process.start_time;
+    let waiting = handler.inputs.waiting() as f64;
+    for (name, value) in [
+        ("master/elected", 1.0),
+        ("master/uptime_secs", uptime.as_secs_f64()),
+        ("master/http_cache_hits", handler.reads.hits() as f64),
+        ("master/event_queue_messages", waiting),
+        ("master/event_queue_dispatches", 0.0),
+        ("master/event_queue_http_requests", 0.0),
+        ("registrar/queued_operations", handler.storage.queued() as f64),
+        ("registrar/state_fetch_ms", handler.fetch_ms),
+    ] {
+        metrics.entry(name.to_owned()).or_insert(value);
+    }
+    handler.storage.stores().add_to("registrar/state_store_ms", &mut metrics);
+    SystemStats::read().add_to(&mut metrics);
+    Ok(metrics)
+}

@@ -1,0 +1,292 @@
+//! What a master is started with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use master::Config;
+use protocol::pid::Pid;
+
+use crate::flags::Values;
+
+/// Where the registry is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistryStore {
+    /// In memory: nothing survives the process.
+    InMemory,
+    /// In one file in this folder, which is made if it is missing.
+    WorkDir(PathBuf),
+}
+
+/// The settings of a master's daemon.
+#[derive(Clone, Debug)]
+pub struct MasterOptions {
+    /// The interface to listen on; `0.0.0.0` is all of them.
+    pub ip: Ipv4Addr,
+    /// The port to listen on; 0 takes any free one.
+    pub port: u16,
+    /// The address to publish, if it is not `ip`.
+    pub advertise_ip: Option<Ipv4Addr>,
+    /// The port to publish, if it is not the one listened on.
+    pub advertise_port: Option<u16>,
+    /// The name to publish; otherwise see `hostname_lookup`.
+    pub hostname: Option<String>,
+    /// Whether the machine's name is published when there is no `hostname`, rather than its address.
+    pub hostname_lookup: bool,
+    /// Where the registry is.
+    pub registry: RegistryStore,
+    /// Where all random choices come from; the operating system if nothing is given.
+    pub seed: Option<u64>,
+    /// The cluster's name, shown to people.
+    pub cluster: Option<String>,
+    /// What `/flags` shows.
+    pub flags: Vec<(String, String)>,
+    /// The settings of the state machine. `seed`, `pid` and `hostname` are replaced at the start.
+    pub settings: Config,
+}
+
+impl Default for MasterOptions {
+    /// Any free port of the loopback interface, a registry in memory, and Mesos' defaults.
+    fn default() -> Self {
+        Self {
+            ip: Ipv4Addr::LOCALHOST,
+            port: 0,
+            advertise_ip: None,
+            advertise_port: None,
+            hostname: None,
+            hostname_lookup: false,
+            registry: RegistryStore::InMemory,
+            seed: None,
+            cluster: None,
+            flags: Vec::new(),
+            settings: Config::new(0, Pid::EMPTY, String::new()),
+        }
+    }
+}
+
+/// Why flags make no options.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OptionsError {
+    /// A value cannot be read.
+    #[error("flag --{name}={value} is not accepted: {reason}")]
+    Value {
+        /// The flag.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Two flags contradict each other.
+    #[error("give only one of --{0} and --{1}")]
+    Conflict(&'static str, &'static str),
+    /// `--ip_discovery_command` cannot be run.
+    #[error("flag --ip_discovery_command: '{command}' cannot be run")]
+    Discovery {
+        /// The command.
+        command: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+fn refused(name: &'static str, value: &str, reason: impl Into<String>) -> OptionsError {
+    OptionsError::Value { name, value: value.to_owned(), reason: reason.into() }
+}
+
+impl MasterOptions {
+    /// Reads the flags of `meseta master`, or those of `meseta local`, which has fewer.
+    ///
+    /// # Errors
+    /// A value that the table of flags lets pass and that makes no sense all the same.
+    pub fn from_flags(values: &Values) -> Result<Self, OptionsError> {
+        let mut options = Self {
+            ip: listen_address(values)?,
+            hostname: values.text("hostname").map(str::to_owned),
+            hostname_lookup: values.text("hostname_lookup").is_none_or(|text| text == "true"),
+            advertise_port: values.port("advertise_port"),
+            cluster: values.text("cluster").map(str::to_owned),
+            flags: values.display(),
+            ..Self::default()
+        };
+        if let Some(port) = values.port("port") {
+            options.port = port;
+        }
+        if let Some(text) = values.text("advertise_ip") {
+            let address = text.parse();
+            options.advertise_ip =
+                Some(address.map_err(|_| refused("advertise_ip", text, "no IPv4 address"))?);
+        }
+        if let Some(folder) = values.text("work_dir")
+            && values.text("registry") != Some("in_memory")
+        {
+            options.registry = RegistryStore::WorkDir(PathBuf::from(folder));
+        }
+        durations(values, &mut options.settings);
+        numbers(values, &mut options.settings)?;
+        allocation(values, &mut options.settings)?;
+        Ok(options)
+    }
+
+    /// The name to publish for a master that is reached at `address`.
+    pub(super) fn published_name(&self, address: SocketAddrV4) -> String {
+        if let Some(hostname) = &self.hostname {
+            return hostname.clone();
+        }
+        let ip = *address.ip();
+        if !self.hostname_lookup {
+            return ip.to_string();
+        }
+        if ip.is_loopback() {
+            return "localhost".to_owned();
+        }
+        nix::unistd::gethostname()
+            .ok()
+            .and_then(|name| name.into_string().ok())
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| ip.to_string())
+    }
+}
+
+fn listen_address(values: &Values) -> Result<Ipv4Addr, OptionsError> {
+    let Some(command) = values.text("ip_discovery_command") else {
+        let Some(text) = values.text("ip") else { return Ok(Ipv4Addr::UNSPECIFIED) };
+        return text.parse().map_err(|_| refused("ip", text, "no IPv4 address"));
+    };
+    if values.text("ip").is_some() {
+        return Err(OptionsError::Conflict("ip", "ip_discovery_command"));
+    }
+    let output = Command::new("sh")
+        .args(["-c", command])
+        .output()
+        .map_err(|source| OptionsError::Discovery { command: command.to_owned(), source })?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        let reason = format!("the command ended with {}", output.status);
+        return Err(refused("ip_discovery_command", command, reason));
+    }
+    text.trim().parse().map_err(|_| {
+        let reason = format!("it printed '{}', which is no IPv4 address", text.trim());
+        refused("ip_discovery_command", command, reason)
+    })
+}
+
+fn durations(values: &Values, settings: &mut Config) {
+    for (name, setting) in [
+        ("agent_ping_timeout", &mut settings.agent_ping_timeout),
+        ("agent_reregister_timeout", &mut settings.agent_reregister_timeout),
+        ("allocation_interval", &mut settings.allocation_interval),
+        ("registry_gc_interval", &mut settings.registry_gc_interval),
+        ("registry_max_agent_age", &mut settings.registry_max_agent_age),
+    ] {
+        if let Some(duration) = values.duration(name) {
+            *setting = duration;
+        }
+    }
+    settings.offer_timeout = values.duration("offer_timeout");
+}
+
+fn numbers(values: &Values, settings: &mut Config) -> Result<(), OptionsError> {
+    for (name, setting) in [
+        ("max_completed_frameworks", &mut settings.max_completed_frameworks),
+        ("max_completed_tasks_per_framework", &mut settings.max_completed_tasks_per_framework),
+        ("max_unreachable_tasks_per_framework", &mut settings.max_unreachable_tasks_per_framework),
+        (
+            "max_operator_event_stream_subscribers",
+            &mut settings.max_operator_event_stream_subscribers,
+        ),
+        ("registry_max_agent_count", &mut settings.registry_max_agent_count),
+    ] {
+        if let Some(number) = values.integer(name) {
+            *setting = usize::try_from(number).unwrap_or(usize::MAX);
+        }
+    }
+    if let Some(count) = values.integer("max_agent_ping_timeouts") {
+        settings.max_agent_ping_timeouts = u32::try_from(count).unwrap_or(u32::MAX);
+    }
+    for (name, setting) in [
+        ("root_submissions", &mut settings.root_submissions),
+        ("filter_gpu_resources", &mut settings.filter_gpu_resources),
+    ] {
+        if let Some(text) = values.text(name) {
+            *setting = text == "true";
+        }
+    }
+    const PERCENT: &str = "recovery_agent_removal_limit";
+    if let Some(text) = values.text(PERCENT) {
+        let number = text.trim_end_matches('%').parse::<f64>();
+        let percent = number.map_err(|_| refused(PERCENT, text, "expected a percentage"))?;
+        settings.recovery_agent_removal_limit = percent / 100.0;
+    }
+    if let Some(text) = values.text("agent_removal_rate_limit") {
+        settings.agent_removal_interval = Some(removal_interval(text)?);
+    }
+    Ok(())
+}
+
+/// `1/10mins`: one removal each ten minutes.
+fn removal_interval(text: &str) -> Result<Duration, OptionsError> {
+    let malformed = || refused("agent_removal_rate_limit", text, "expected a number per duration");
+    let (permits, per) = text.split_once('/').ok_or_else(malformed)?;
+    let permits: u32 = permits.parse().map_err(|_| malformed())?;
+    let per = protocol::duration::parse(per).map_err(|_| malformed())?;
+    per.checked_div(permits).ok_or_else(malformed)
+}
+
+fn allocation(values: &Values, settings: &mut Config) -> Result<(), OptionsError> {
+    let list = |name: &str| {
+        values.text(name).map(|text| {
+            let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+            names.map(str::to_owned).collect::<BTreeSet<String>>()
+        })
+    };
+    settings.roles = list("roles");
+    if let Some(names) = list("fair_sharing_excluded_resource_names") {
+        settings.fair_sharing_excluded_resource_names = names;
+    }
+    if let Some(text) = values.text("weights") {
+        settings.weights = weights(text)?;
+    }
+    const MINIMUM: &str = "min_allocatable_resources";
+    if let Some(text) = values.text(MINIMUM) {
+        let alternatives = resources::parse_alternatives(text)
+            .map_err(|error| refused(MINIMUM, text, error.to_string()))?;
+        let set = |quantities: &resources::Quantities| {
+            let pair = |(name, quantity): (&str, resources::Quantity)| {
+                (name.to_owned(), quantity.to_f64())
+            };
+            quantities.iter().map(pair).collect()
+        };
+        settings.min_allocatable_resources = alternatives.iter().map(set).collect();
+    }
+    Ok(())
+}
+
+/// `ads=2,search=3`.
+fn weights(text: &str) -> Result<BTreeMap<String, f64>, OptionsError> {
+    let mut weights = BTreeMap::new();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let weight = pair.split_once('=').and_then(|(role, weight)| {
+            let weight = weight.trim().parse::<f64>().ok()?;
+            Some((role.trim().to_owned(), weight))
+        });
+        let Some((role, weight)) = weight else {
+            return Err(refused("weights", text, format!("'{pair}' is not role=weight")));
+        };
+        if !weight.is_finite() || weight <= 0.0 {
+            let reason = format!("the weight of '{role}' must be a positive number");
+            return Err(refused("weights", text, reason));
+        }
+        if weights.insert(role.clone(), weight).is_some() {
+            return Err(refused("weights", text, format!("role '{role}' is named twice")));
+        }
+    }
+    Ok(weights)
+}
+
+#[cfg(test)]
+mod tests;

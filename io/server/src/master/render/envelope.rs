@@ -1,0 +1,145 @@
+//! Writes a big message field by field, in JSON or protobuf, without building it first.
+
+use std::borrow::Borrow;
+
+use protocol::{Message, Names, master};
+
+use crate::http::ContentType;
+use crate::http::json::JsonWriter;
+
+/// Wire type 2 of the protobuf encoding: a length and that many bytes.
+const LENGTH_DELIMITED: u64 = 2;
+
+/// A message that is being written. Lists stand in JSON even when they are empty, as in Mesos.
+#[derive(Debug)]
+pub(super) enum Envelope {
+    Json(JsonWriter),
+    Protobuf(Vec<u8>),
+}
+
+impl Envelope {
+    /// Writes a whole message.
+    pub(super) fn message(content_type: ContentType, write: impl FnOnce(&mut Self)) -> Vec<u8> {
+        match content_type {
+            ContentType::Json => {
+                let mut envelope = Self::Json(JsonWriter::new());
+                envelope.json_object(write);
+                envelope.into_bytes()
+            }
+            ContentType::Protobuf => {
+                let mut envelope = Self::Protobuf(Vec::new());
+                write(&mut envelope);
+                envelope.into_bytes()
+            }
+        }
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Json(json) => json.into_bytes(),
+            Self::Protobuf(bytes) => bytes,
+        }
+    }
+
+    fn json_object(&mut self, write: impl FnOnce(&mut Self)) {
+        let Self::Json(outer) = self else { return };
+        let mut inner = Self::Json(JsonWriter::new());
+        // The fields of the object are written by a writer of their own, because it is this envelope that `write` gets.
+        write(&mut inner);
+        let members = inner.into_bytes();
+        outer.object(|json| {
+            if !members.is_empty() {
+                json.raw(&members);
+            }
+        });
+    }
+
+    /// Writes the type of a response or event: field 1.
+    pub(super) fn kind(&mut self, name: &str, number: i32) {
+        match self {
+            Self::Json(json) => json.key("type").string(name),
+            Self::Protobuf(bytes) => {
+                varint(bytes, 1 << 3);
+                varint(bytes, u64::try_from(number).unwrap_or(0));
+            }
+        }
+    }
+
+    /// Writes the field of `M` called `name`, a message.
+    pub(super) fn nested<M: Message>(&mut self, name: &str, write: impl FnOnce(&mut Self)) {
+        match self {
+            Self::Json(json) => {
+                json.key(name);
+                self.json_object(write);
+            }
+            Self::Protobuf(bytes) => {
+                let mut inner = Self::Protobuf(Vec::new());
+                write(&mut inner);
+                delimited(bytes, field_number::<M>(name), &inner.into_bytes());
+            }
+        }
+    }
+
+    /// Writes the field of `M` called `name`, a list of messages.
+    pub(super) fn list<M: Message, I: Message>(
+        &mut self,
+        name: &str,
+        items: impl Iterator<Item = impl Borrow<I>>,
+    ) {
+        match self {
+            Self::Json(json) => json.key(name).array(|json| {
+                for item in items {
+                    json.message(item.borrow(), Names::V1);
+                }
+            }),
+            Self::Protobuf(bytes) => {
+                let number = field_number::<M>(name);
+                for item in items {
+                    delimited(bytes, number, &item.borrow().encode_to_vec());
+                }
+            }
+        }
+    }
+
+    /// Writes the field of `M` called `name`, a double.
+    pub(super) fn double<M: Message>(&mut self, name: &str, value: f64) {
+        match self {
+            Self::Json(json) => json.key(name).double(value),
+            Self::Protobuf(bytes) => {
+                varint(bytes, u64::from(field_number::<M>(name)) << 3 | 1);
+                bytes.extend_from_slice(&value.to_le_bytes());
+            }
+        }
+    }
+}
+
+/// The bytes of a response that exists as a message.
+pub(in crate::master) fn respond(
+    response: &master::Response,
+    content_type: ContentType,
+) -> Vec<u8> {
+    match content_type {
+        ContentType::Json => response.to_json(Names::V1).into_bytes(),
+        ContentType::Protobuf => response.encode_to_vec(),
+    }
+}
+
+fn field_number<M: Message>(name: &str) -> u32 {
+    let field = M::FIELDS.iter().find(|field| field.v1 == name);
+    assert!(field.is_some(), "{} has no field {name}", M::FULL_NAME);
+    field.map_or(0, |field| field.number)
+}
+
+fn delimited(bytes: &mut Vec<u8>, number: u32, body: &[u8]) {
+    varint(bytes, u64::from(number) << 3 | LENGTH_DELIMITED);
+    varint(bytes, body.len() as u64);
+    bytes.extend_from_slice(body);
+}
+
+fn varint(bytes: &mut Vec<u8>, mut value: u64) {
+    while let low @ 0x80.. = value {
+        bytes.push((low & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push((value & 0x7f) as u8);
+}

@@ -1,0 +1,180 @@
+//! `/state`, `/flags` and `/version`.
+
+use std::collections::BTreeMap;
+
+use master::view::Snapshot;
+use protocol::mesos::VersionInfo;
+use protocol::time::Timestamp;
+use protocol::{Names, mesos};
+
+use super::{agents, document, frameworks};
+use crate::http::json::JsonWriter;
+
+/// What the process knows of itself.
+#[derive(Clone, Debug)]
+pub(in crate::master) struct Process {
+    /// The version of Mesos that is offered, which peers compare.
+    pub version: String,
+    /// The name that is published.
+    pub hostname: String,
+    /// The port that is published.
+    pub port: u16,
+    /// When the process started.
+    pub start_time: Timestamp,
+    /// `--cluster`.
+    pub cluster: Option<String>,
+    /// The flags, as they are shown.
+    pub flags: Vec<(String, String)>,
+}
+
+impl Process {
+    fn flag(&self, name: &str) -> Option<&str> {
+        self.flags.iter().find(|(flag, _)| flag == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What was built from what. Builds that want to be told apart set these variables; by default equal sources give equal
+/// programs.
+pub(in crate::master) fn version_info(version: &str) -> VersionInfo {
+    let text = |value: Option<&str>| value.map(str::to_owned);
+    let build_time = option_env!("MESETA_BUILD_TIME").and_then(|time| time.parse().ok());
+    VersionInfo {
+        version: version.to_owned(),
+        build_date: Some(option_env!("MESETA_BUILD_DATE").unwrap_or_default().to_owned()),
+        build_time: Some(build_time.unwrap_or(0.0)),
+        build_user: Some(option_env!("MESETA_BUILD_USER").unwrap_or_default().to_owned()),
+        git_sha: text(option_env!("MESETA_GIT_SHA")),
+        git_branch: text(option_env!("MESETA_GIT_BRANCH")),
+        git_tag: text(option_env!("MESETA_GIT_TAG")),
+        ..Default::default()
+    }
+}
+
+/// `/version`.
+pub(in crate::master) fn version(version: &str) -> Vec<u8> {
+    let info = version_info(version);
+    let mut texts = BTreeMap::from([("version", info.version)]);
+    let optional = [
+        ("build_date", info.build_date),
+        ("build_user", info.build_user),
+        ("git_sha", info.git_sha),
+        ("git_branch", info.git_branch),
+        ("git_tag", info.git_tag),
+    ];
+    for (name, value) in optional {
+        if let Some(value) = value {
+            texts.insert(name, value);
+        }
+    }
+    let build_time = info.build_time.unwrap_or(0.0);
+    document(|json| {
+        json.key("build_time").double(build_time);
+        for (name, value) in texts {
+            json.key(name).string(&value);
+        }
+    })
+}
+
+fn write_flags(json: &mut JsonWriter, flags: &[(String, String)]) {
+    json.object(|json| {
+        for (name, value) in flags {
+            json.key(name).string(value);
+        }
+    });
+}
+
+/// `/flags`.
+pub(in crate::master) fn flags(flags: &[(String, String)]) -> Vec<u8> {
+    document(|json| {
+        json.key("flags");
+        write_flags(json, flags);
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Mesos shows counts as doubles")]
+fn count(json: &mut JsonWriter, name: &str, count: usize) {
+    json.key(name).double(count as f64);
+}
+
+/// `/state`.
+pub(in crate::master) fn state(snapshot: &Snapshot, process: &Process) -> Vec<u8> {
+    document(|json| {
+        head(json, snapshot, process);
+        json.key("flags");
+        write_flags(json, &process.flags);
+        json.key("slaves").array(|json| {
+            for agent in snapshot.agents.values() {
+                json.object(|json| agents::agent(json, agent));
+            }
+        });
+        agents::recovered(json, snapshot, None);
+        json.key("frameworks").array(|json| {
+            for framework in snapshot.frameworks.values() {
+                json.object(|json| frameworks::framework(json, framework));
+            }
+        });
+        json.key("completed_frameworks").array(|json| {
+            for framework in &snapshot.completed_frameworks {
+                json.object(|json| frameworks::framework(json, framework));
+            }
+        });
+        // Neither exists any more; readers still expect the lists.
+        json.key("orphan_tasks").array(|_| ());
+        json.key("unregistered_frameworks").array(|_| ());
+    })
+}
+
+fn head(json: &mut JsonWriter, snapshot: &Snapshot, process: &Process) {
+    let info = version_info(&process.version);
+    let master = snapshot.master.as_ref();
+    let pid = master.pid.as_deref().unwrap_or_default();
+    json.key("version").string(&info.version);
+    for (name, value) in
+        [("git_sha", &info.git_sha), ("git_branch", &info.git_branch), ("git_tag", &info.git_tag)]
+    {
+        if let Some(value) = value {
+            json.key(name).string(value);
+        }
+    }
+    json.key("build_date").string(info.build_date.as_deref().unwrap_or_default());
+    json.key("build_time").double(info.build_time.unwrap_or(0.0));
+    json.key("build_user").string(info.build_user.as_deref().unwrap_or_default());
+    json.key("start_time").double(process.start_time.as_secs_f64());
+    json.key("elected_time").double(snapshot.elected_time.as_secs_f64());
+    json.key("id").string(&master.id);
+    json.key("pid").string(pid);
+    json.key("hostname").string(master.hostname.as_deref().unwrap_or_default());
+    json.key("capabilities").array(|json| {
+        for capability in &master.capabilities {
+            let name = capability.r#type.map_or("UNKNOWN", |r#type| r#type.name(Names::V0));
+            json.string(name);
+        }
+    });
+    let active = snapshot.agents.values().filter(|agent| agent.active).count();
+    count(json, "activated_slaves", active);
+    count(json, "deactivated_slaves", snapshot.agents.len() - active);
+    count(json, "unreachable_slaves", snapshot.unreachable_agents);
+    domain(json, master.domain.as_ref());
+    json.key("leader").string(pid);
+    json.key("leader_info").object(|json| {
+        json.key("id").string(&master.id);
+        json.key("pid").string(pid);
+        json.key("port").integer(master.port.into());
+        json.key("hostname").string(master.hostname.as_deref().unwrap_or_default());
+        domain(json, master.domain.as_ref());
+    });
+    if let Some(cluster) = &process.cluster {
+        json.key("cluster").string(cluster);
+    }
+    for name in ["log_dir", "external_log_file"] {
+        if let Some(value) = process.flag(name) {
+            json.key(name).string(value);
+        }
+    }
+}
+
+pub(super) fn domain(json: &mut JsonWriter, domain: Option<&mesos::DomainInfo>) {
+    if let Some(domain) = domain {
+        json.key("domain").message(domain, Names::V0);
+    }
+}

@@ -1,0 +1,203 @@
+//! The thread that owns the master: hands it what happened and does what it wants done.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use libprocess::Node;
+use master::effect::{Effect, Response};
+use master::event::{ConnectionId, Event, RequestId};
+use master::view::Snapshot;
+use master::{Config, Master};
+use protocol::time::Timestamp;
+use tokio::sync::{oneshot, watch};
+
+use super::commands::{Answer, Command, PendingStream};
+use super::endpoint::MASTER_ACTOR;
+use super::storage::Storage;
+use super::streams::Streams;
+use crate::event_loop::{Inputs, Machine};
+use crate::http::StreamBody;
+use crate::http::stream::stream;
+
+/// What the master is surrounded by.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    pub node: Node,
+    pub storage: Storage,
+    pub inputs: Inputs<Command>,
+    /// Why the master stopped by itself, once it has.
+    pub stopped: Arc<watch::Sender<Option<String>>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    reply: oneshot::Sender<Answer>,
+    stream: Option<PendingStream>,
+}
+
+/// The master and what its effects act on.
+#[derive(Debug)]
+pub(super) struct Shell {
+    master: Master,
+    around: Surroundings,
+    /// Requests without an answer so far; no more than there are connections.
+    waiting: BTreeMap<RequestId, Waiting>,
+    /// Operators whose subscription is not answered; likewise.
+    subscribing: BTreeMap<ConnectionId, Waiting>,
+    streams: Streams,
+    /// Who wants to read the state; likewise.
+    readers: Vec<oneshot::Sender<Arc<Snapshot>>>,
+    stopping: bool,
+}
+
+impl Shell {
+    /// A master that leads from now on.
+    pub(super) fn new(
+        now: Timestamp,
+        config: Config,
+        records: Vec<master::registry::Record>,
+        around: Surroundings,
+    ) -> Self {
+        let (master, effects) = Master::new(now, config, records);
+        let mut shell = Self {
+            master,
+            around,
+            waiting: BTreeMap::new(),
+            subscribing: BTreeMap::new(),
+            streams: Streams::default(),
+            readers: Vec::new(),
+            stopping: false,
+        };
+        shell.perform_all(effects);
+        shell
+    }
+
+    fn flow(&self) -> ControlFlow<()> {
+        if self.stopping { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn stop(&mut self, reason: String) {
+        tracing::error!(%reason, "the master stops");
+        self.around.stopped.send_replace(Some(reason));
+        self.stopping = true;
+    }
+
+    fn event(&mut self, now: Timestamp, event: Event) {
+        let effects = self.master.handle(now, event);
+        self.perform_all(effects);
+    }
+
+    fn perform_all(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Persist { write, changes } => self.around.storage.write(write, changes),
+            Effect::SendToAgent { to, message } => {
+                self.around.node.send(MASTER_ACTOR, &to, message.name(), message.encode());
+            }
+            Effect::SendToDriver { to, message } => {
+                self.around.node.send(MASTER_ACTOR, &to, message.name(), message.encode());
+            }
+            Effect::Link { pid } => self.around.node.link(&pid),
+            Effect::SendToScheduler { connection, event } => {
+                self.streams.send_scheduler(connection, &event);
+            }
+            Effect::SendToSubscribers { connections, event } => {
+                self.streams.send_operators(&connections, &event);
+            }
+            Effect::AcceptSubscription { request, connection: _, stream_id } => {
+                if let Some(Waiting { reply, stream: Some(pending) }) =
+                    self.waiting.remove(&request)
+                {
+                    let body = self.open(pending);
+                    let _ = reply.send(Answer::Scheduler { stream_id, body });
+                }
+            }
+            Effect::AcceptSubscriber { connection, snapshot, heartbeat_interval } => {
+                if let Some(Waiting { reply, stream: Some(pending) }) =
+                    self.subscribing.remove(&connection)
+                {
+                    let body = self.open(pending);
+                    let heartbeat_seconds = heartbeat_interval.as_secs_f64();
+                    let _ = reply.send(Answer::Operator { snapshot, heartbeat_seconds, body });
+                }
+            }
+            Effect::CloseConnection { connection } => self.streams.close(connection),
+            Effect::Respond { request, response } => self.respond(request, response),
+            Effect::Abort { reason } => self.stop(reason),
+        }
+    }
+
+    fn respond(&mut self, request: RequestId, response: Response) {
+        if let Some(waiting) = self.waiting.remove(&request) {
+            // Whoever asked may have gone.
+            let _ = waiting.reply.send(Answer::Response(response));
+        }
+    }
+
+    fn open(&mut self, pending: PendingStream) -> StreamBody {
+        let inputs = self.around.inputs.clone();
+        let connection = pending.connection;
+        let (sender, body) = stream(pending.handle, move || {
+            let _ = inputs.complete(Command::Event(Event::ConnectionClosed { connection }));
+        });
+        self.streams.open(connection, sender, pending.content_type);
+        body
+    }
+}
+
+impl Machine for Shell {
+    type Input = Command;
+
+    fn handle(&mut self, now: Timestamp, input: Command) -> ControlFlow<()> {
+        match input {
+            Command::Event(event) => {
+                if let Event::ConnectionClosed { connection } = event {
+                    self.streams.close(connection);
+                }
+                self.event(now, event);
+            }
+            Command::Request { request, event, reply, stream } => {
+                self.waiting.insert(request, Waiting { reply, stream });
+                self.event(now, *event);
+            }
+            Command::Subscribe { event, reply, stream } => {
+                let waiting = Waiting { reply, stream: None };
+                let connection = stream.connection;
+                self.subscribing.insert(connection, Waiting { stream: Some(stream), ..waiting });
+                self.event(now, *event);
+            }
+            Command::Read(reply) => self.readers.push(reply),
+            Command::StorageFailed(reason) => self.stop(reason),
+            Command::Stop => self.stopping = true,
+        }
+        self.flow()
+    }
+
+    fn expire(&mut self, now: Timestamp) -> ControlFlow<()> {
+        let effects = self.master.expire(now);
+        self.perform_all(effects);
+        self.flow()
+    }
+
+    fn next_expiry(&self) -> Option<Timestamp> {
+        self.master.next_expiry()
+    }
+
+    fn batch_done(&mut self, _now: Timestamp) {
+        self.streams.batch_done();
+        if self.readers.is_empty() {
+            return;
+        }
+        // All who asked during a batch read the same state.
+        let snapshot = self.master.snapshot();
+        for reader in self.readers.drain(..) {
+            let _ = reader.send(Arc::clone(&snapshot));
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The thread that makes changes of the registry durable.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Instant;
+
+use coordination::{Change, Registry};
+use master::effect::RegistryChange;
+use master::event::{Event, WriteId};
+
+use super::commands::Command;
+use crate::event_loop::Inputs;
+use crate::metrics::Latencies;
+
+/// How many writes may wait for the disk. Beyond it the master waits too: it may not go on without its registry.
+const WRITES_MAX: usize = 65_536;
+
+/// How many writes go into one commit.
+const COMMIT_WRITES_MAX: usize = 4096;
+
+struct Write {
+    id: WriteId,
+    changes: Vec<RegistryChange>,
+}
+
+/// What `/metrics/snapshot` says of the registry.
+#[derive(Debug, Default)]
+pub(super) struct StorageStats {
+    queued: AtomicUsize,
+    stores: Mutex<Latencies>,
+}
+
+impl StorageStats {
+    /// How many writes wait or are under way.
+    pub(super) fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// How long commits took.
+    pub(super) fn stores(&self) -> Latencies {
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Takes writes. When the last one is dropped, the thread ends after what it was given.
+#[derive(Debug)]
+pub(super) struct Storage {
+    writes: mpsc::SyncSender<Write>,
+    stats: Arc<StorageStats>,
+}
+
+impl Storage {
+    /// Starts the thread. Each write that is durable comes back as `Event::Persisted`.
+    pub(super) fn start(
+        registry: Box<dyn Registry>,
+        inputs: Inputs<Command>,
+        stats: Arc<StorageStats>,
+    ) -> io::Result<(Self, thread::JoinHandle<()>)> {
+        let (writes, receiver) = mpsc::sync_channel(WRITES_MAX);
+        let shared = Arc::clone(&stats);
+        let thread = thread::Builder::new()
+            .name("registry".to_owned())
+            .spawn(move || run(registry.as_ref(), &receiver, &inputs, &shared))?;
+        Ok((Self { writes, stats }, thread))
+    }
+
+    /// Makes `changes` durable after all earlier ones.
+    pub(super) fn write(&self, id: WriteId, changes: Vec<RegistryChange>) {
+        self.stats.queued.fetch_add(1, Ordering::Relaxed);
+        // The thread ends before this only after a failure, which it has reported.
+        let _ = self.writes.send(Write { id, changes });
+    }
+}
+
+fn run(
+    registry: &dyn Registry,
+    writes: &mpsc::Receiver<Write>,
+    inputs: &Inputs<Command>,
+    stats: &StorageStats,
+) {
+    while let Ok(first) = writes.recv() {
+        let mut batch = vec![first];
+        batch.extend(writes.try_iter().take(COMMIT_WRITES_MAX - 1));
+        let mut ids = Vec::with_capacity(batch.len());
+        let mut changes = Vec::new();
+        for write in batch {
+            ids.push(write.id);
+            let converted =
+                |change: RegistryChange| Change { key: change.key, value: change.value };
+            changes.extend(write.changes.into_iter().map(converted));
+        }
+        let started = Instant::now();
+        if let Err(error) = registry.commit(&changes) {
+            let source = std::error::Error::source(&error);
+            let cause = source.map(|source| format!(": {source}")).unwrap_or_default();
+            let _ = inputs.complete(Command::StorageFailed(format!("{error}{cause}")));
+            return;
+        }
+        stats.stores.lock().unwrap_or_else(PoisonError::into_inner).add(started.elapsed());
+        stats.queued.fetch_sub(ids.len(), Ordering::Relaxed);
+        for write in ids {
+            if inputs.complete(Command::Event(Event::Persisted { write })).is_err() {
+                return;
+            }
+        }
+    }
+}
