@@ -1,9 +1,13 @@
 //! Scenarios: what happens to an agent, and what it does then.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a scenario looks at what it is about")]
+
 mod executors;
 mod operations;
+mod recorded;
 mod registration;
 mod restart;
+mod samples;
 mod tasks;
 mod updates;
 mod world;

@@ -9,10 +9,11 @@ use protocol::internal::{
 use protocol::mesos::{TaskState, task_status::Reason};
 use protocol::messages::{AgentToMaster, MasterToAgent};
 
-use super::world::{
-    World, agent_id, command_task, config, executor_id, executor_task, framework, framework_id,
-    run_task, task_id,
+use super::samples::{
+    agent_id, command_task, config, executor_id, executor_task, framework, framework_id, run_task,
+    task_id,
 };
+use super::world::World;
 use crate::checkpoint::Tree;
 use crate::effect::{Effect, Status};
 use crate::event::{ConnectionId, Event};
@@ -121,7 +122,7 @@ fn a_new_subscription_replaces_the_old_one() {
     assert_eq!(events[0].0, second);
     // The end of the old stream does not end the new one.
     world.handle(Event::ExecutorConnectionClosed { connection: first });
-    world.from_master(MasterToAgent::FrameworkToExecutor(message_to("t")));
+    world.master_says(MasterToAgent::FrameworkToExecutor(message_to("t")));
     assert_eq!(world.event_types(), [Type::Message]);
 }
 
@@ -141,7 +142,7 @@ fn a_task_lost_on_its_way_to_the_executor_is_dropped() {
     world.launch(framework("F", true), executor_task("a", "e"));
     let connection = world.subscribe("F", "e");
     world.handle(Event::ExecutorConnectionClosed { connection });
-    world.from_master(run_task(framework("F", true), executor_task("b", "e")));
+    world.master_says(run_task(framework("F", true), executor_task("b", "e")));
     world.events();
     let mut status = world.status("c", TaskState::TaskRunning);
     status.task_id = task_id("a");
@@ -163,11 +164,11 @@ fn a_task_lost_on_its_way_to_the_executor_is_dropped() {
 fn messages_pass_both_ways() {
     let mut world = World::registered();
     world.launch(framework("F", true), command_task("t"));
-    world.from_master(MasterToAgent::FrameworkToExecutor(message_to("t")));
+    world.master_says(MasterToAgent::FrameworkToExecutor(message_to("t")));
     assert_eq!(world.view().metrics.invalid_framework_messages, 1);
     world.subscribe("F", "t");
     world.effects.clear();
-    world.from_master(MasterToAgent::FrameworkToExecutor(message_to("t")));
+    world.master_says(MasterToAgent::FrameworkToExecutor(message_to("t")));
     let (_, event) = world.events().pop().unwrap();
     assert_eq!(event.message.unwrap().data, b"hello");
     let mut answer = call("t", CallType::Message);
@@ -201,7 +202,7 @@ fn a_shutdown_grants_the_executor_its_grace_period() {
     assert_eq!(launch.environment["MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD"], "7secs");
     world.subscribe("F", "e");
     world.events();
-    world.from_master(MasterToAgent::ShutdownExecutor(ShutdownExecutorMessage {
+    world.master_says(MasterToAgent::ShutdownExecutor(ShutdownExecutorMessage {
         framework_id: Some(framework_id("F")),
         executor_id: Some(executor_id("e")),
         ..Default::default()
@@ -224,7 +225,7 @@ fn a_framework_that_is_gone_is_told_nothing() {
     let launch = world.launch(framework("F", true), command_task("t"));
     world.subscribe("F", "t");
     world.effects.clear();
-    world.from_master(MasterToAgent::ShutdownFramework(ShutdownFrameworkMessage {
+    world.master_says(MasterToAgent::ShutdownFramework(ShutdownFrameworkMessage {
         framework_id: framework_id("F"),
         ..Default::default()
     }));
@@ -253,7 +254,7 @@ fn histories_are_bounded() {
     for index in 0..9 {
         let task = format!("t{index}");
         if index > 0 {
-            world.from_master(run_task(framework("F", false), executor_task(&task, "e")));
+            world.master_says(run_task(framework("F", false), executor_task(&task, "e")));
         }
         let finished = world.status(&task, TaskState::TaskFinished);
         world.update("F", "e", finished);

@@ -10,7 +10,8 @@ use protocol::mesos::resource::{DiskInfo, ReservationInfo, disk_info, reservatio
 use protocol::mesos::{self, OperationState, TaskState, task_status};
 use protocol::messages::{AgentToMaster, MasterToAgent};
 
-use super::world::{World, command_task, config, framework, run_task, scalar};
+use super::samples::{command_task, config, framework, run_task, scalar};
+use super::world::World;
 use crate::checkpoint::{self, Change};
 use crate::effect::Effect;
 use crate::recovery::RecoveryError;
@@ -54,7 +55,7 @@ fn uuid(number: u8) -> mesos::Uuid {
 }
 
 fn apply(world: &mut World, number: u8, operation: Operation) {
-    world.from_master(MasterToAgent::ApplyOperation(ApplyOperationMessage {
+    world.master_says(MasterToAgent::ApplyOperation(ApplyOperationMessage {
         operation_info: operation,
         operation_uuid: uuid(number),
         ..Default::default()
@@ -72,7 +73,7 @@ fn reports(world: &mut World) -> Vec<UpdateOperationStatusMessage> {
 }
 
 fn acknowledge(world: &mut World, report: &UpdateOperationStatusMessage) {
-    world.from_master(MasterToAgent::AcknowledgeOperationStatus(
+    world.master_says(MasterToAgent::AcknowledgeOperationStatus(
         AcknowledgeOperationStatusMessage {
             status_uuid: report.status.uuid.clone().unwrap(),
             operation_uuid: report.operation_uuid.clone().unwrap(),
@@ -197,7 +198,7 @@ fn tasks_on_unknown_volumes_are_dropped() {
         allocation_info: task.resources[0].allocation_info.clone(),
         ..volume()
     });
-    world.from_master(run_task(framework("F", true), task.clone()));
+    world.master_says(run_task(framework("F", true), task.clone()));
     let update = world.updates().pop().unwrap();
     assert_eq!(update.status.state, TaskState::TaskDropped);
     assert_eq!(update.status.reason, Some(task_status::Reason::ReasonResourcesUnknown));
@@ -205,7 +206,7 @@ fn tasks_on_unknown_volumes_are_dropped() {
     apply(&mut world, 1, reserve());
     apply(&mut world, 2, create());
     task.task_id.value = "u".to_owned();
-    world.from_master(run_task(framework("F", true), task));
+    world.master_says(run_task(framework("F", true), task));
     assert_eq!(world.launches().len(), 1);
 }
 
@@ -218,7 +219,7 @@ fn questions_about_operations_are_answered() {
         operation_uuid: Some(uuid(number)),
         ..Default::default()
     };
-    world.from_master(MasterToAgent::ReconcileOperations(ReconcileOperationsMessage {
+    world.master_says(MasterToAgent::ReconcileOperations(ReconcileOperationsMessage {
         operations: vec![ask(1), ask(9)],
         ..Default::default()
     }));
@@ -243,7 +244,7 @@ fn a_draining_agent_kills_everything_and_takes_nothing() {
         })
     };
     let mut world = World::registered();
-    world.from_master(drain());
+    world.master_says(drain());
     assert!(world.view().drain_config.is_none(), "there is nothing to drain");
     let launch = world.launch(framework("F", true), command_task("t"));
     world.subscribe("F", "t");
@@ -251,11 +252,11 @@ fn a_draining_agent_kills_everything_and_takes_nothing() {
     world.update("F", "t", running);
     world.acknowledge_all();
     world.events();
-    world.from_master(drain());
+    world.master_says(drain());
     let (_, event) = world.events().pop().unwrap();
     let policy = event.kill.unwrap().kill_policy.unwrap();
     assert_eq!(policy.grace_period.unwrap().nanoseconds, 3_000_000_000);
-    world.from_master(run_task(framework("F", true), command_task("u")));
+    world.master_says(run_task(framework("F", true), command_task("u")));
     let update = world.updates().pop().unwrap();
     assert_eq!(update.status.reason, Some(task_status::Reason::ReasonAgentDraining));
     world.acknowledge(&update);
@@ -272,7 +273,7 @@ fn a_draining_agent_kills_everything_and_takes_nothing() {
     world.acknowledge(&update);
     world.container_exited(&launch.container, 0);
     assert!(world.view().drain_config.is_none());
-    let path = checkpoint::drain_config(&super::world::agent_id());
+    let path = checkpoint::drain_config(&super::samples::agent_id());
     assert!(world.disk.file(&path).is_none());
     assert!(!world.effects.iter().any(|effect| matches!(effect, Effect::Exit { .. })));
 }

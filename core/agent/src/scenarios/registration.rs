@@ -8,9 +8,8 @@ use protocol::mesos::{self, TaskState, task_status::Reason};
 use protocol::messages::{AgentToMaster, MasterToAgent};
 use protocol::pid::Pid;
 
-use super::world::{
-    World, agent_id, command_task, config, framework, framework_id, master, task_id,
-};
+use super::samples::{agent_id, command_task, config, framework, framework_id, master, task_id};
+use super::world::World;
 use crate::checkpoint;
 use crate::effect::Effect;
 use crate::event::{Event, Leader};
@@ -80,7 +79,7 @@ fn the_id_is_durable_before_it_is_used() {
     world.pass(Duration::from_secs(1));
     world.messages();
     world.disk_is_stuck = true;
-    world.from_master(registered("S0"));
+    world.master_says(registered("S0"));
     assert!(world.messages().is_empty(), "nothing leaves before the id is on disk");
     world.unstick_disk();
     assert!(matches!(&world.messages()[..], [AgentToMaster::UpdateSlave(_)]));
@@ -88,9 +87,9 @@ fn the_id_is_durable_before_it_is_used() {
     assert!(world.disk.file(&checkpoint::agent_info(&agent_id())).is_some());
     assert_eq!(world.view().phase, Phase::Running);
     // The answer once more changes nothing; another id is fatal.
-    world.from_master(registered("S0"));
+    world.master_says(registered("S0"));
     assert!(world.messages().is_empty());
-    world.from_master(registered("S1"));
+    world.master_says(registered("S1"));
     assert!(world.effects.iter().any(|effect| matches!(effect, Effect::Exit { code: 1, .. })));
 }
 
@@ -133,7 +132,7 @@ fn without_pings_the_master_is_detected_again() {
     world.recover_containers(&[]);
     world.detect();
     world.pass(Duration::from_secs(1));
-    world.from_master(registered("S0"));
+    world.master_says(registered("S0"));
     world.effects.clear();
     world.pass(Duration::from_secs(30));
     ping(&mut world, true);
@@ -187,7 +186,7 @@ fn reregistration_tells_everything_and_reconciles() {
     assert_eq!(message.tasks[0].state, TaskState::TaskStaging);
     assert_eq!(message.tasks[0].resources[0].role.as_deref(), Some("*"));
     assert!(message.executor_infos.is_empty(), "the master keeps no command executors");
-    world.from_master(MasterToAgent::SlaveReregistered(SlaveReregisteredMessage {
+    world.master_says(MasterToAgent::SlaveReregistered(SlaveReregisteredMessage {
         slave_id: agent_id(),
         reconciliations: vec![ReconcileTasksMessage {
             framework_id: framework_id("F"),
@@ -213,7 +212,7 @@ fn a_shutdown_ends_executors_and_then_the_process() {
     let mut world = World::registered();
     let launch = world.launch(framework("F", false), command_task("t"));
     world.subscribe("F", "t");
-    world.from_master(MasterToAgent::Shutdown(ShutdownMessage::default()));
+    world.master_says(MasterToAgent::Shutdown(ShutdownMessage::default()));
     assert!(!world.effects.iter().any(|effect| matches!(effect, Effect::Exit { .. })));
     world.container_exited(&launch.container, 0);
     assert!(world.effects.iter().any(|effect| matches!(effect, Effect::Exit { code: 0, .. })));
@@ -227,7 +226,7 @@ fn a_shutdown_ends_executors_and_then_the_process() {
 fn a_failed_write_ends_the_process_and_sends_nothing() {
     let mut world = World::registered();
     world.disk_is_stuck = true;
-    world.from_master(super::world::run_task(framework("F", true), command_task("t")));
+    world.master_says(super::samples::run_task(framework("F", true), command_task("t")));
     let (write, _) = world.stuck.pop_front().unwrap();
     world.handle(Event::CheckpointFailed { write, message: "disk full".to_owned() });
     assert!(world.launches().is_empty());

@@ -7,9 +7,8 @@ use protocol::mesos::{self, TaskState, task_status::Reason};
 use protocol::messages::AgentToMaster;
 use protocol::time::Timestamp;
 
-use super::world::{
-    Trace, World, command_task, config, executor_task, framework, run_task, scalar, task_id,
-};
+use super::samples::{command_task, config, executor_task, framework, run_task, scalar, task_id};
+use super::world::{Trace, World};
 use crate::checkpoint::{self, Change, Tree};
 use crate::config::{Config, ReconfigurationPolicy, RecoverMode};
 use crate::effect::{ContainerLaunch, Effect};
@@ -42,7 +41,7 @@ fn a_running_task_is_still_running_and_known_after_a_restart() {
     let (world, launch) = running();
     let mut world = world.restart().unwrap();
     assert_eq!(world.view().phase, Phase::Recovering);
-    assert_eq!(recoveries(&world), [launch.container.value.clone()]);
+    assert_eq!(recoveries(&world), std::slice::from_ref(&launch.container.value));
     world.detect();
     world.recover_containers(&[&launch.container]);
     assert_eq!(world.view().phase, Phase::Reconnecting);
@@ -115,7 +114,7 @@ fn an_update_without_acknowledgement_is_sent_again() {
     world.update("F", "t", finished);
     world.container_exited(&launch.container, 0);
     let mut world = world.restart().unwrap();
-    assert_eq!(recoveries(&world), [launch.container.value.clone()]);
+    assert_eq!(recoveries(&world), std::slice::from_ref(&launch.container.value));
     world.container_exited(&launch.container, 0);
     world.recover_containers(&[]);
     world.register();
@@ -254,7 +253,7 @@ fn a_torn_update_is_cut_off_before_more_is_appended() {
     let (mut world, launch) = running();
     let is_updates = |path: &&String| path.ends_with("task.updates");
     let path = world.disk.entries.keys().find(is_updates).cloned().unwrap();
-    let torn = Change::Append { path: path.clone(), content: vec![200, 0, 0, 0, 1, 2] };
+    let torn = Change::Append { path, content: vec![200, 0, 0, 0, 1, 2] };
     world.disk.apply(world.now, &torn);
     let mut world = world.restart().unwrap();
     world.recover_containers(&[&launch.container]);
@@ -294,7 +293,7 @@ fn sandboxes_of_the_past_are_collected_by_age() {
     assert!(gone.contains("/work/meta/slaves/S0/frameworks/F/executors/t"));
     // The framework comes back while its directory is being removed: the launch waits for that.
     world.effects.clear();
-    world.from_master(run_task(framework("F", true), command_task("u")));
+    world.master_says(run_task(framework("F", true), command_task("u")));
     assert!(world.launches().is_empty());
     assert_eq!(world.view().frameworks[0].pending_tasks.len(), 1);
     for path in gone {

@@ -5,10 +5,11 @@ use protocol::internal::{KillTaskMessage, ResourceVersionUuid, RunTaskMessage};
 use protocol::mesos::{self, TaskState, executor_info, task_status};
 use protocol::messages::{AgentToMaster, MasterToAgent};
 
-use super::world::{
-    World, command_task, custom_executor, executor_id, executor_task, framework, framework_id,
-    run_group, run_task, task_id,
+use super::samples::{
+    command_task, custom_executor, executor_id, executor_task, framework, framework_id, run_group,
+    run_task, task_id,
 };
+use super::world::World;
 use crate::effect::Effect;
 use crate::event::{Event, Limitation};
 use crate::executor::State;
@@ -24,7 +25,7 @@ fn kill(task: &str) -> MasterToAgent {
 #[test]
 fn a_command_task_runs_from_end_to_end() {
     let mut world = World::registered();
-    world.from_master(run_task(framework("F", true), command_task("t")));
+    world.master_says(run_task(framework("F", true), command_task("t")));
     assert!(matches!(
         &world.effects[..],
         [Effect::CreateSandbox { .. }, Effect::LaunchContainer(_)]
@@ -107,13 +108,13 @@ fn assert_environment(environment: &std::collections::BTreeMap<String, String>, 
 fn the_container_is_launched_only_after_the_task_is_on_disk() {
     let mut world = World::registered();
     world.disk_is_stuck = true;
-    world.from_master(run_task(framework("F", true), command_task("t")));
+    world.master_says(run_task(framework("F", true), command_task("t")));
     assert!(world.effects.is_empty());
     world.unstick_disk();
     assert_eq!(world.launches().len(), 1);
     // A framework that does not checkpoint waits for nothing.
     world.disk_is_stuck = true;
-    world.from_master(run_task(framework("G", false), command_task("u")));
+    world.master_says(run_task(framework("G", false), command_task("u")));
     assert_eq!(world.launches().len(), 1);
     assert!(world.stuck.is_empty());
 }
@@ -122,7 +123,7 @@ fn the_container_is_launched_only_after_the_task_is_on_disk() {
 fn one_executor_runs_many_tasks_in_order() {
     let mut world = World::registered();
     let launch = world.launch(framework("F", false), executor_task("a", "e"));
-    world.from_master(run_task(framework("F", false), executor_task("b", "e")));
+    world.master_says(run_task(framework("F", false), executor_task("b", "e")));
     assert!(world.launches().is_empty(), "the executor is there already");
     world.subscribe("F", "e");
     let launched: Vec<String> = world
@@ -131,7 +132,7 @@ fn one_executor_runs_many_tasks_in_order() {
         .filter_map(|(_, event)| Some(event.launch?.task.task_id.value.clone()))
         .collect();
     assert_eq!(launched, ["a", "b"]);
-    world.from_master(run_task(framework("F", false), executor_task("c", "e")));
+    world.master_says(run_task(framework("F", false), executor_task("c", "e")));
     assert_eq!(world.event_types(), [Type::Launch]);
     let resources = world.effects.iter().rev().find_map(|effect| match effect {
         Effect::UpdateContainer { resources, .. } => Some(resources.clone()),
@@ -156,7 +157,7 @@ fn tasks_of_an_executor_that_dies_fail_with_its_reason() {
     world.subscribe("F", "e");
     let running = world.status("a", TaskState::TaskRunning);
     world.update("F", "e", running);
-    world.from_master(run_task(framework("F", false), executor_task("b", "e")));
+    world.master_says(run_task(framework("F", false), executor_task("b", "e")));
     world.acknowledge_all();
     world.handle(Event::ContainerExited {
         container: launch.container,
@@ -164,7 +165,7 @@ fn tasks_of_an_executor_that_dies_fail_with_its_reason() {
             status: Some(9),
             limitation: Some(Limitation {
                 reason: task_status::Reason::ReasonContainerLimitationMemory,
-                resources: vec![super::world::scalar("mem", 64.0)],
+                resources: vec![super::samples::scalar("mem", 64.0)],
                 message: "Memory limit exceeded".to_owned(),
             }),
             message: None,
@@ -192,7 +193,7 @@ fn tasks_of_an_executor_that_dies_fail_with_its_reason() {
 #[test]
 fn a_container_that_cannot_be_launched_fails_its_tasks() {
     let mut world = World::registered();
-    world.from_master(run_task(framework("F", true), command_task("t")));
+    world.master_says(run_task(framework("F", true), command_task("t")));
     let container = world.launches().pop().unwrap().container;
     let message = "fetching http://x failed".to_owned();
     world.handle(Event::ContainerLaunchFailed { container, message, reason: None });
@@ -212,7 +213,7 @@ fn a_container_that_cannot_be_launched_fails_its_tasks() {
 fn a_kill_before_the_executor_subscribes_ends_the_task_there() {
     let mut world = World::registered();
     world.launch(framework("F", false), command_task("t"));
-    world.from_master(kill("t"));
+    world.master_says(kill("t"));
     let updates = world.updates();
     assert_eq!(updates[0].status.state, TaskState::TaskKilled);
     assert_eq!(updates[0].status.reason, Some(task_status::Reason::ReasonTaskKilledDuringLaunch));
@@ -230,10 +231,10 @@ fn a_kill_of_a_running_task_goes_to_its_executor_even_if_that_is_away() {
     let running = world.status("t", TaskState::TaskRunning);
     world.update("F", "t", running);
     world.events();
-    world.from_master(kill("t"));
+    world.master_says(kill("t"));
     assert_eq!(world.event_types(), [Type::Kill]);
     world.handle(Event::ExecutorConnectionClosed { connection });
-    world.from_master(kill("t"));
+    world.master_says(kill("t"));
     assert!(world.events().is_empty());
     world.subscribe("F", "t");
     assert_eq!(world.event_types(), [Type::Subscribed, Type::Kill]);
@@ -243,7 +244,7 @@ fn a_kill_of_a_running_task_goes_to_its_executor_even_if_that_is_away() {
 fn a_kill_of_an_unknown_task_is_answered() {
     let mut world = World::registered();
     world.launch(framework("F", false), command_task("t"));
-    world.from_master(kill("other"));
+    world.master_says(kill("other"));
     let updates = world.updates();
     assert_eq!(updates[0].status.task_id, task_id("other"));
     assert_eq!(updates[0].status.state, TaskState::TaskDropped);
@@ -259,7 +260,7 @@ fn a_task_group_is_launched_whole_and_killed_whole() {
     };
     let mut world = World::registered();
     let tasks = vec![command_task("a"), command_task("b")];
-    world.from_master(run_group(framework("F", true), default_executor.clone(), tasks.clone()));
+    world.master_says(run_group(framework("F", true), default_executor.clone(), tasks.clone()));
     let launch = world.launches().pop().unwrap();
     assert_eq!(launch.command.arguments, ["default-executor", "executor"]);
     world.container_launched(&launch.container);
@@ -270,8 +271,8 @@ fn a_task_group_is_launched_whole_and_killed_whole() {
     assert_eq!(world.view().frameworks[0].executors[0].launched_tasks.len(), 2);
 
     let mut world = World::registered();
-    world.from_master(run_group(framework("F", true), default_executor, tasks));
-    world.from_master(kill("b"));
+    world.master_says(run_group(framework("F", true), default_executor, tasks));
+    world.master_says(kill("b"));
     let states = world.acknowledge_all();
     assert_eq!(states["a"], [TaskState::TaskKilled]);
     assert_eq!(states["b"], [TaskState::TaskKilled]);
@@ -284,7 +285,7 @@ fn refused_launches_are_reported_as_dropped() {
         uuid: mesos::Uuid { value: vec![1; 16], ..Default::default() },
         ..Default::default()
     };
-    world.from_master(MasterToAgent::RunTask(RunTaskMessage {
+    world.master_says(MasterToAgent::RunTask(RunTaskMessage {
         framework: framework("F", true),
         task: command_task("outdated"),
         resource_version_uuids: vec![version],
@@ -294,7 +295,7 @@ fn refused_launches_are_reported_as_dropped() {
     assert_eq!(update.status.state, TaskState::TaskDropped);
     assert_eq!(update.status.reason, Some(task_status::Reason::ReasonInvalidOffers));
     // No executor is expected, and there is none.
-    world.from_master(MasterToAgent::RunTask(RunTaskMessage {
+    world.master_says(MasterToAgent::RunTask(RunTaskMessage {
         framework: framework("F", true),
         task: executor_task("late", "gone"),
         launch_executor: Some(false),
@@ -315,7 +316,7 @@ fn a_launch_that_comes_twice_does_not_disturb_the_first() {
     world.launch(framework("F", true), command_task("t"));
     world.subscribe("F", "t");
     world.effects.clear();
-    world.from_master(run_task(framework("F", true), command_task("t")));
+    world.master_says(run_task(framework("F", true), command_task("t")));
     assert!(world.launches().is_empty());
     assert!(world.updates().is_empty());
     assert_eq!(world.view().frameworks[0].executors[0].launched_tasks.len(), 1);
@@ -326,7 +327,7 @@ fn a_launch_for_another_agent_id_is_ignored() {
     let mut world = World::registered();
     let mut task = command_task("t");
     task.agent_id.value = "S9".to_owned();
-    world.from_master(run_task(framework("F", true), task));
+    world.master_says(run_task(framework("F", true), task));
     assert!(world.effects.iter().all(|effect| matches!(effect, Effect::Log { .. })));
     assert!(world.view().frameworks.is_empty());
 }

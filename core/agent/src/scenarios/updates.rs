@@ -4,7 +4,8 @@ use protocol::executor::event::Type;
 use protocol::mesos::{TaskState, task_status};
 use protocol::messages::AgentToMaster;
 
-use super::world::{World, agent_id, command_task, executor_id, framework};
+use super::samples::{agent_id, command_task, executor_id, framework};
+use super::world::World;
 use crate::checkpoint::records;
 use crate::event::Event;
 

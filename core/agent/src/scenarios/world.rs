@@ -6,26 +6,21 @@ use std::time::Duration;
 
 use protocol::executor as executor_api;
 use protocol::internal::{
-    RunTaskGroupMessage, RunTaskMessage, SlaveRegisteredMessage, SlaveReregisteredMessage,
-    StatusUpdate, StatusUpdateAcknowledgementMessage,
+    SlaveRegisteredMessage, SlaveReregisteredMessage, StatusUpdate,
+    StatusUpdateAcknowledgementMessage,
 };
 use protocol::mesos::{self, TaskState, task_status};
 use protocol::messages::{AgentToMaster, MasterToAgent};
-use protocol::pid::Pid;
 use protocol::time::Timestamp;
 use protocol::uuid::UuidSource;
 
+use super::samples::{agent_id, config, executor_id, framework_id, master, run_task, task_id};
 use crate::checkpoint::{Change, Tree};
-use crate::config::{
-    CommandLine, Config, EnvironmentConfig, GarbageCollectionConfig, HistoryConfig,
-    ReconfigurationPolicy, RecoverMode, Timing,
-};
+use crate::config::Config;
 use crate::effect::{ContainerLaunch, Effect, Response, WriteId};
 use crate::event::{ConnectionId, ContainerTermination, Event, Leader, RequestId};
 use crate::recovery::{RecoveryError, recover};
 use crate::{Agent, View};
-
-pub(super) const AGENT: &str = "S0";
 
 static SEEDS: AtomicU64 = AtomicU64::new(100);
 
@@ -49,149 +44,6 @@ pub(super) struct World {
     pub(super) stuck: VecDeque<(WriteId, Vec<Change>)>,
     uuids: UuidSource,
     next: u64,
-}
-
-pub(super) fn config() -> Config {
-    let line = |name: &str| CommandLine {
-        program: "/opt/meseta".to_owned(),
-        arguments: vec![name.to_owned(), "executor".to_owned()],
-    };
-    Config {
-        pid: "slave(1)@127.0.0.1:5051".parse().unwrap(),
-        hostname: "host".to_owned(),
-        work_dir: "/work".to_owned(),
-        resources: vec![scalar("cpus", 4.0), scalar("mem", 4096.0), scalar("disk", 10000.0)],
-        attributes: Vec::new(),
-        domain: None,
-        version: "1.12.0".to_owned(),
-        boot_id: "boot".to_owned(),
-        seed: 7,
-        recover: RecoverMode::Reconnect,
-        strict: true,
-        reconfiguration_policy: ReconfigurationPolicy::Equal,
-        authenticate: false,
-        command_executor: line("executor"),
-        default_executor: line("default-executor"),
-        environment: EnvironmentConfig {
-            path: "/bin".to_owned(),
-            sandbox_directory: "/mnt/mesos/sandbox".to_owned(),
-            ..EnvironmentConfig::default()
-        },
-        switch_user: true,
-        // The master of these worlds pings nobody.
-        timing: Timing {
-            master_ping_timeout: Duration::from_secs(1_000_000_000),
-            ..Timing::default()
-        },
-        garbage_collection: GarbageCollectionConfig::default(),
-        history: HistoryConfig::default(),
-    }
-}
-
-pub(super) fn scalar(name: &str, value: f64) -> mesos::Resource {
-    mesos::Resource {
-        name: name.to_owned(),
-        r#type: mesos::value::Type::Scalar,
-        scalar: Some(mesos::value::Scalar { value, ..Default::default() }),
-        ..Default::default()
-    }
-}
-
-pub(super) fn allocated(name: &str, value: f64) -> mesos::Resource {
-    let role = Some("*".to_owned());
-    mesos::Resource {
-        allocation_info: Some(mesos::resource::AllocationInfo { role, ..Default::default() }),
-        ..scalar(name, value)
-    }
-}
-
-pub(super) fn framework_id(id: &str) -> mesos::FrameworkId {
-    mesos::FrameworkId { value: id.to_owned(), ..Default::default() }
-}
-
-pub(super) fn executor_id(id: &str) -> mesos::ExecutorId {
-    mesos::ExecutorId { value: id.to_owned(), ..Default::default() }
-}
-
-pub(super) fn task_id(id: &str) -> mesos::TaskId {
-    mesos::TaskId { value: id.to_owned(), ..Default::default() }
-}
-
-pub(super) fn agent_id() -> mesos::AgentId {
-    mesos::AgentId { value: AGENT.to_owned(), ..Default::default() }
-}
-
-pub(super) fn framework(id: &str, checkpoint: bool) -> mesos::FrameworkInfo {
-    use mesos::framework_info::{Capability, capability::Type};
-    let capability = Capability { r#type: Some(Type::PartitionAware), ..Default::default() };
-    mesos::FrameworkInfo {
-        user: "nobody".to_owned(),
-        name: "test".to_owned(),
-        id: Some(framework_id(id)),
-        checkpoint: Some(checkpoint),
-        role: Some("*".to_owned()),
-        capabilities: vec![capability],
-        ..Default::default()
-    }
-}
-
-pub(super) fn command_task(id: &str) -> mesos::TaskInfo {
-    let command = mesos::CommandInfo { value: Some("sleep 9".to_owned()), ..Default::default() };
-    mesos::TaskInfo {
-        name: id.to_owned(),
-        task_id: task_id(id),
-        agent_id: agent_id(),
-        resources: vec![allocated("cpus", 0.5), allocated("mem", 64.0)],
-        command: Some(command),
-        ..Default::default()
-    }
-}
-
-pub(super) fn custom_executor(id: &str) -> mesos::ExecutorInfo {
-    let command = mesos::CommandInfo { value: Some("./run".to_owned()), ..Default::default() };
-    mesos::ExecutorInfo {
-        executor_id: executor_id(id),
-        framework_id: Some(framework_id("F")),
-        command: Some(command),
-        resources: vec![allocated("cpus", 0.25)],
-        ..Default::default()
-    }
-}
-
-/// A task for a custom executor.
-pub(super) fn executor_task(id: &str, executor: &str) -> mesos::TaskInfo {
-    mesos::TaskInfo {
-        command: None,
-        executor: Some(Box::new(custom_executor(executor))),
-        ..command_task(id)
-    }
-}
-
-pub(super) fn run_task(framework: mesos::FrameworkInfo, task: mesos::TaskInfo) -> MasterToAgent {
-    MasterToAgent::RunTask(RunTaskMessage {
-        framework_id: framework.id.clone(),
-        framework,
-        task,
-        pid: Some(Pid::EMPTY.to_string()),
-        ..Default::default()
-    })
-}
-
-pub(super) fn run_group(
-    framework: mesos::FrameworkInfo,
-    executor: mesos::ExecutorInfo,
-    tasks: Vec<mesos::TaskInfo>,
-) -> MasterToAgent {
-    MasterToAgent::RunTaskGroup(RunTaskGroupMessage {
-        framework,
-        executor,
-        task_group: mesos::TaskGroupInfo { tasks, ..Default::default() },
-        ..Default::default()
-    })
-}
-
-pub(super) fn master() -> Pid {
-    "master@127.0.0.1:5050".parse().unwrap()
 }
 
 impl World {
@@ -316,7 +168,7 @@ impl World {
         let messages = self.messages();
         let is_new =
             messages.iter().any(|message| matches!(message, AgentToMaster::RegisterSlave(_)));
-        self.from_master(if is_new {
+        self.master_says(if is_new {
             MasterToAgent::SlaveRegistered(SlaveRegisteredMessage {
                 slave_id: agent_id(),
                 ..Default::default()
@@ -329,7 +181,7 @@ impl World {
         });
     }
 
-    pub(super) fn from_master(&mut self, message: MasterToAgent) {
+    pub(super) fn master_says(&mut self, message: MasterToAgent) {
         self.handle(Event::MasterMessage { from: master(), message });
     }
 
@@ -358,7 +210,7 @@ impl World {
     }
 
     pub(super) fn acknowledge(&mut self, update: &StatusUpdate) {
-        self.from_master(MasterToAgent::StatusUpdateAcknowledgement(
+        self.master_says(MasterToAgent::StatusUpdateAcknowledgement(
             StatusUpdateAcknowledgementMessage {
                 slave_id: agent_id(),
                 framework_id: update.framework_id.clone(),
@@ -388,7 +240,7 @@ impl World {
         framework: mesos::FrameworkInfo,
         task: mesos::TaskInfo,
     ) -> ContainerLaunch {
-        self.from_master(run_task(framework, task));
+        self.master_says(run_task(framework, task));
         let launch = self.launches().pop().expect("a container is launched");
         self.container_launched(&launch.container);
         launch
