@@ -167,7 +167,7 @@ impl Master {
                 Some(_) => {}
             }
         }
-        if let Err(error) = self.subscribe(Peer::Driver(from.clone()), subscription, force) {
+        if let Err(error) = self.subscribe(&Peer::Driver(from.clone()), subscription, force) {
             self.driver_error(from, error);
         }
     }

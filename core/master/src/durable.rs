@@ -65,9 +65,9 @@ impl Master {
         };
         match then {
             AfterWrite::Nothing => {}
-            AfterWrite::AdmitAgent { pid, message } => self.agent_admitted(pid, *message),
-            AfterWrite::ReadmitAgent { pid, message } => self.agent_readmitted(pid, *message),
-            AfterWrite::UpdateAgent { pid, message } => self.agent_updated(pid, *message),
+            AfterWrite::AdmitAgent { pid, message } => self.agent_admitted(&pid, *message),
+            AfterWrite::ReadmitAgent { pid, message } => self.agent_readmitted(&pid, *message),
+            AfterWrite::UpdateAgent { pid, message } => self.agent_updated(&pid, *message),
             AfterWrite::MarkUnreachable { id, since, cause } => {
                 self.marked_unreachable(&id, since, cause);
             }

@@ -1,31 +1,22 @@
-//! Operators: calls that change the cluster, and streams of what changes.
+//! Operators' calls that change the cluster.
 
-use std::sync::Arc;
+mod stream;
 
-use indexmap::IndexMap;
 use protocol::master::call::Type;
-use protocol::master::event::{
-    AgentAdded, AgentRemoved, FrameworkAdded, FrameworkRemoved, FrameworkUpdated, TaskAdded,
-    TaskUpdated,
-};
 use protocol::mesos::offer::Operation;
 use protocol::mesos::offer::operation;
-use protocol::mesos::{AgentId, FrameworkId, FrameworkInfo, Resource, Task, TaskStatus};
+use protocol::mesos::{AgentId, FrameworkId, Resource};
 use protocol::{Names, master};
 
 use crate::Master;
 use crate::durable::AfterWrite;
 use crate::effect::{Effect, Response};
-use crate::event::{ConnectionId, RequestId};
+use crate::event::RequestId;
 use crate::metrics::Counter;
 use crate::registry::{AgentRecord, AgentStanding, agent_change};
-use crate::timer::{Timer, TimerKey};
 use crate::validation;
 use crate::validation::operation::Asker;
-use crate::view::{AgentView, FrameworkView};
-
-/// Operators' event streams, oldest first, each with the timer of its next heartbeat.
-pub(crate) type Subscribers = IndexMap<ConnectionId, TimerKey>;
+pub(crate) use stream::Subscribers;
 
 impl Master {
     /// A call that changes something.
@@ -35,84 +26,36 @@ impl Master {
         call: master::Call,
         principal: Option<&str>,
     ) {
-        let missing = |field: &str| {
-            Response::BadRequest(format!(
-                "Failed to validate master::Call: Expecting '{field}' to be present"
-            ))
-        };
-        let r#type = call.r#type.unwrap_or(Type::Unknown);
-        let response = match r#type {
-            Type::Teardown => match call.teardown {
+        let response = match call.r#type.unwrap_or(Type::Unknown) {
+            Type::Teardown => match &call.teardown {
                 Some(call) => self.operator_teardown(&call.framework_id),
                 None => missing("teardown"),
             },
-            Type::MarkAgentGone => match call.mark_agent_gone {
+            Type::MarkAgentGone => match &call.mark_agent_gone {
                 Some(call) => return self.mark_gone(request, &call.agent_id),
                 None => missing("mark_agent_gone"),
             },
-            Type::DeactivateAgent => match call.deactivate_agent {
+            Type::DeactivateAgent => match &call.deactivate_agent {
                 Some(call) => return self.set_deactivated(request, &call.agent_id, true),
                 None => missing("deactivate_agent"),
             },
-            Type::ReactivateAgent => match call.reactivate_agent {
+            Type::ReactivateAgent => match &call.reactivate_agent {
                 Some(call) => return self.set_deactivated(request, &call.agent_id, false),
                 None => missing("reactivate_agent"),
             },
-            Type::ReserveResources => match call.reserve_resources {
-                Some(call) => {
-                    let reserve = operation::Reserve {
-                        source: call.source,
-                        resources: call.resources,
-                        ..Default::default()
-                    };
-                    let operation = Operation {
-                        r#type: Some(operation::Type::Reserve),
-                        reserve: Some(reserve),
-                        ..Default::default()
-                    };
-                    self.operator_operation(&call.agent_id, operation, principal)
-                }
-                None => missing("reserve_resources"),
-            },
-            Type::UnreserveResources => match call.unreserve_resources {
-                Some(call) => {
-                    let unreserve =
-                        operation::Unreserve { resources: call.resources, ..Default::default() };
-                    let operation = Operation {
-                        r#type: Some(operation::Type::Unreserve),
-                        unreserve: Some(unreserve),
-                        ..Default::default()
-                    };
-                    self.operator_operation(&call.agent_id, operation, principal)
-                }
-                None => missing("unreserve_resources"),
-            },
-            Type::CreateVolumes => match call.create_volumes {
-                Some(call) => {
-                    let create = operation::Create { volumes: call.volumes, ..Default::default() };
-                    let operation = Operation {
-                        r#type: Some(operation::Type::Create),
-                        create: Some(create),
-                        ..Default::default()
-                    };
-                    self.operator_operation(&call.agent_id, operation, principal)
-                }
-                None => missing("create_volumes"),
-            },
-            Type::DestroyVolumes => match call.destroy_volumes {
-                Some(call) => {
-                    let destroy =
-                        operation::Destroy { volumes: call.volumes, ..Default::default() };
-                    let operation = Operation {
-                        r#type: Some(operation::Type::Destroy),
-                        destroy: Some(destroy),
-                        ..Default::default()
-                    };
-                    self.operator_operation(&call.agent_id, operation, principal)
-                }
-                None => missing("destroy_volumes"),
-            },
-            Type::UpdateWeights
+            Type::ReserveResources => {
+                self.operator_operation(call, operation::Type::Reserve, principal)
+            }
+            Type::UnreserveResources => {
+                self.operator_operation(call, operation::Type::Unreserve, principal)
+            }
+            Type::CreateVolumes => {
+                self.operator_operation(call, operation::Type::Create, principal)
+            }
+            Type::DestroyVolumes => {
+                self.operator_operation(call, operation::Type::Destroy, principal)
+            }
+            r#type @ (Type::UpdateWeights
             | Type::UpdateQuota
             | Type::SetQuota
             | Type::RemoveQuota
@@ -122,11 +65,10 @@ impl Master {
             | Type::DrainAgent
             | Type::GrowVolume
             | Type::ShrinkVolume
-            | Type::SetLoggingLevel => Response::NotImplemented(format!(
-                "{} is not implemented yet",
-                r#type.name(Names::V1)
-            )),
-            Type::GetHealth
+            | Type::SetLoggingLevel) => {
+                Response::NotImplemented(format!("{} is not implemented", r#type.name(Names::V1)))
+            }
+            r#type @ (Type::GetHealth
             | Type::GetFlags
             | Type::GetVersion
             | Type::GetMetrics
@@ -146,7 +88,7 @@ impl Master {
             | Type::GetMaintenanceSchedule
             | Type::GetQuota
             | Type::Subscribe
-            | Type::Unknown => {
+            | Type::Unknown) => {
                 Response::NotImplemented(format!("{} changes nothing", r#type.name(Names::V1)))
             }
         };
@@ -210,10 +152,15 @@ impl Master {
     /// A reservation or volume made by an operator. Offers of the agent make room as needed.
     fn operator_operation(
         &mut self,
-        id: &AgentId,
-        mut operation: Operation,
+        call: master::Call,
+        r#type: operation::Type,
         principal: Option<&str>,
     ) -> Response {
+        let (id, mut operation) = match operation_of(call, r#type) {
+            Ok(found) => found,
+            Err(field) => return missing(field),
+        };
+        let id = &id;
         if let Err(error) = normalize(&mut operation) {
             return Response::BadRequest(error);
         }
@@ -257,231 +204,59 @@ impl Master {
         self.apply_operation(id, None, operation);
         Response::Accepted
     }
+}
 
-    /// An operator's `SUBSCRIBE`.
-    pub(crate) fn operator_subscribe(&mut self, connection: ConnectionId) {
-        while self.subscribers.len() >= self.config.max_operator_event_stream_subscribers.max(1) {
-            if let Some((oldest, timer)) = self.subscribers.shift_remove_index(0) {
-                self.timers.cancel(timer);
-                self.effects.push(Effect::CloseConnection { connection: oldest });
-            }
-        }
-        let snapshot = self.snapshot();
-        self.effects.push(Effect::AcceptSubscriber {
-            connection,
-            snapshot,
-            heartbeat_interval: self.config.heartbeat_interval,
+/// The agent and the operation that an operator's call asks for; the error is the field it lacks.
+fn operation_of(
+    call: master::Call,
+    r#type: operation::Type,
+) -> Result<(AgentId, Operation), &'static str> {
+    let mut operation = Operation { r#type: Some(r#type), ..Default::default() };
+    let agent = if r#type == operation::Type::Reserve {
+        let call = call.reserve_resources.ok_or("reserve_resources")?;
+        operation.reserve = Some(operation::Reserve {
+            source: call.source,
+            resources: call.resources,
+            ..Default::default()
         });
-        self.subscriber_heartbeat_send(connection);
-    }
+        call.agent_id
+    } else if r#type == operation::Type::Unreserve {
+        let call = call.unreserve_resources.ok_or("unreserve_resources")?;
+        let resources = call.resources;
+        operation.unreserve = Some(operation::Unreserve { resources, ..Default::default() });
+        call.agent_id
+    } else if r#type == operation::Type::Create {
+        let call = call.create_volumes.ok_or("create_volumes")?;
+        operation.create = Some(operation::Create { volumes: call.volumes, ..Default::default() });
+        call.agent_id
+    } else {
+        let call = call.destroy_volumes.ok_or("destroy_volumes")?;
+        operation.destroy =
+            Some(operation::Destroy { volumes: call.volumes, ..Default::default() });
+        call.agent_id
+    };
+    Ok((agent, operation))
+}
 
-    /// The time for an operator's next heartbeat has come.
-    pub(crate) fn subscriber_heartbeat(&mut self, connection: ConnectionId) {
-        if self.subscribers.contains_key(&connection) {
-            self.subscriber_heartbeat_send(connection);
-        }
-    }
-
-    fn subscriber_heartbeat_send(&mut self, connection: ConnectionId) {
-        let at = self.now + self.config.heartbeat_interval;
-        let timer = self.timers.start(at, Timer::SubscriberHeartbeat(connection));
-        self.subscribers.insert(connection, timer);
-        let event =
-            master::Event { r#type: Some(master::event::Type::Heartbeat), ..Default::default() };
-        self.effects.push(Effect::SendToSubscribers {
-            connections: vec![connection],
-            event: Arc::new(event),
-        });
-    }
-
-    pub(crate) fn remove_subscriber(&mut self, connection: ConnectionId) {
-        if let Some(timer) = self.subscribers.shift_remove(&connection) {
-            self.timers.cancel(timer);
-        }
-    }
-
-    /// Sends an event to every operator's stream; it is made only when there is one.
-    fn publish(&mut self, event: impl FnOnce(&Self) -> Option<master::Event>) {
-        if self.subscribers.is_empty() {
-            return;
-        }
-        if let Some(event) = event(self) {
-            let connections = self.subscribers.keys().copied().collect();
-            self.effects.push(Effect::SendToSubscribers { connections, event: Arc::new(event) });
-        }
-    }
-
-    pub(crate) fn publish_task_added(&mut self, task: &Arc<Task>) {
-        self.publish(|_| {
-            Some(master::Event {
-                r#type: Some(master::event::Type::TaskAdded),
-                task_added: Some(Box::new(TaskAdded {
-                    task: (**task).clone(),
-                    ..Default::default()
-                })),
-                ..Default::default()
-            })
-        });
-    }
-
-    pub(crate) fn publish_task_updated(&mut self, task: &Arc<Task>, status: &TaskStatus) {
-        self.publish(|_| {
-            Some(master::Event {
-                r#type: Some(master::event::Type::TaskUpdated),
-                task_updated: Some(Box::new(TaskUpdated {
-                    framework_id: task.framework_id.clone(),
-                    status: status.clone(),
-                    state: task.state,
-                    ..Default::default()
-                })),
-                ..Default::default()
-            })
-        });
-    }
-
-    pub(crate) fn publish_agent_added(&mut self, id: &AgentId) {
-        self.publish(|master| {
-            let agent = master.agents.registered.get(id)?;
-            let view = crate::snapshot::agent_view(agent, &master.offers);
-            Some(master::Event {
-                r#type: Some(master::event::Type::AgentAdded),
-                agent_added: Some(Box::new(AgentAdded {
-                    agent: view.to_response(),
-                    ..Default::default()
-                })),
-                ..Default::default()
-            })
-        });
-    }
-
-    pub(crate) fn publish_agent_removed(&mut self, id: &AgentId) {
-        self.publish(|_| {
-            Some(master::Event {
-                r#type: Some(master::event::Type::AgentRemoved),
-                agent_removed: Some(AgentRemoved { agent_id: id.clone(), ..Default::default() }),
-                ..Default::default()
-            })
-        });
-    }
-
-    pub(crate) fn publish_framework_added(&mut self, id: &FrameworkId) {
-        self.publish(|master| {
-            Some(master::Event {
-                r#type: Some(master::event::Type::FrameworkAdded),
-                framework_added: Some(Box::new(FrameworkAdded {
-                    framework: master.event_framework(id)?,
-                    ..Default::default()
-                })),
-                ..Default::default()
-            })
-        });
-    }
-
-    pub(crate) fn publish_framework_updated(&mut self, id: &FrameworkId) {
-        self.publish(|master| {
-            Some(master::Event {
-                r#type: Some(master::event::Type::FrameworkUpdated),
-                framework_updated: Some(Box::new(FrameworkUpdated {
-                    framework: master.event_framework(id)?,
-                    ..Default::default()
-                })),
-                ..Default::default()
-            })
-        });
-    }
-
-    /// A framework as events show it: without offers, resources and offer constraints.
-    fn event_framework(
-        &self,
-        id: &FrameworkId,
-    ) -> Option<master::response::get_frameworks::Framework> {
-        let framework = self.frameworks.registered.get(id)?;
-        let view = crate::snapshot::framework_view(framework, &[], &[], &[], None);
-        let response = FrameworkView { offer_constraints: None, ..view }.to_response();
-        Some(response)
-    }
-
-    pub(crate) fn publish_framework_removed(&mut self, info: &Arc<FrameworkInfo>) {
-        self.publish(|_| {
-            Some(master::Event {
-                r#type: Some(master::event::Type::FrameworkRemoved),
-                framework_removed: Some(Box::new(FrameworkRemoved {
-                    framework_info: (**info).clone(),
-                    ..Default::default()
-                })),
-                ..Default::default()
-            })
-        });
-    }
+fn missing(field: &str) -> Response {
+    Response::BadRequest(format!(
+        "Failed to validate master::Call: Expecting '{field}' to be present"
+    ))
 }
 
 /// Brings the resources of an operator's operation into the form used inside.
 fn normalize(operation: &mut Operation) -> Result<(), String> {
-    let lists: [Option<&mut Vec<Resource>>; 5] = match operation {
-        Operation { reserve, unreserve, create, destroy, .. } => {
-            let (source, target) = match reserve {
-                Some(reserve) => (Some(&mut reserve.source), Some(&mut reserve.resources)),
-                None => (None, None),
-            };
-            [
-                source,
-                target,
-                unreserve.as_mut().map(|it| &mut it.resources),
-                create.as_mut().map(|it| &mut it.volumes),
-                destroy.as_mut().map(|it| &mut it.volumes),
-            ]
-        }
-    };
-    for resource in lists.into_iter().flatten().flatten() {
+    let mut lists: Vec<&mut Vec<Resource>> = Vec::new();
+    if let Some(reserve) = &mut operation.reserve {
+        lists.extend([&mut reserve.source, &mut reserve.resources]);
+    }
+    lists.extend(operation.unreserve.as_mut().map(|it| &mut it.resources));
+    lists.extend(operation.create.as_mut().map(|it| &mut it.volumes));
+    lists.extend(operation.destroy.as_mut().map(|it| &mut it.volumes));
+    for resource in lists.into_iter().flatten() {
         *resource = resources::Resource::from_wire(resource)
             .map_err(|error| validation::with_causes(&error))?
             .to_wire();
     }
     Ok(())
-}
-
-impl AgentView {
-    /// The agent as `GET_AGENTS`, `GET_STATE` and `AGENT_ADDED` show it.
-    #[must_use]
-    pub fn to_response(&self) -> master::response::get_agents::Agent {
-        master::response::get_agents::Agent {
-            agent_info: (*self.info).clone(),
-            active: self.active,
-            deactivated: Some(self.deactivated),
-            version: self.version.clone(),
-            pid: Some(self.pid.to_string()),
-            registered_time: Some(time_info(self.registered_time)),
-            reregistered_time: self.reregistered_time.map(time_info),
-            total_resources: self.total_resources.to_wire_endpoint(),
-            allocated_resources: self.used_resources.to_wire_endpoint(),
-            offered_resources: self.offered_resources.to_wire_endpoint(),
-            capabilities: self.capabilities.clone(),
-            ..Default::default()
-        }
-    }
-}
-
-impl FrameworkView {
-    /// The framework as `GET_FRAMEWORKS`, `GET_STATE` and the framework events show it.
-    #[must_use]
-    pub fn to_response(&self) -> master::response::get_frameworks::Framework {
-        master::response::get_frameworks::Framework {
-            framework_info: (*self.info).clone(),
-            active: self.active,
-            connected: self.connected,
-            recovered: self.recovered,
-            registered_time: Some(time_info(self.registered_time)),
-            reregistered_time: self.reregistered_time.map(time_info),
-            unregistered_time: self.unregistered_time.map(time_info),
-            offers: self.offers.iter().map(|offer| (**offer).clone()).collect(),
-            allocated_resources: self.used_resources.to_wire_endpoint(),
-            offered_resources: self.offered_resources.to_wire_endpoint(),
-            offer_constraints: self.offer_constraints.as_ref().map(|it| (**it).clone()),
-            ..Default::default()
-        }
-    }
-}
-
-fn time_info(time: protocol::time::Timestamp) -> protocol::mesos::TimeInfo {
-    protocol::mesos::TimeInfo { nanoseconds: time.as_nanos(), ..Default::default() }
 }

@@ -111,7 +111,7 @@ impl Master {
         let Some(id) = record.info.id.clone() else {
             return;
         };
-        self.recover_framework(id.clone(), record.info);
+        self.recover_framework(&id, record.info);
         // One that was away already has a deadline, which the change of masters does not move except
         // to give it the time in which it could not come back.
         if let FrameworkStanding::Disconnected { deadline } = record.standing {

@@ -223,26 +223,32 @@ impl Master {
         set("tasks_killing", tasks(TaskState::TaskKilling));
         set("tasks_unreachable", unreachable as f64);
 
+        let total = scalar_sums(snapshot.agents.values().map(|agent| &agent.total_resources));
+        let used = scalar_sums(snapshot.agents.values().map(|agent| &agent.used_resources));
         for name in ["cpus", "gpus", "mem", "disk"] {
-            let sum = |resources: &dyn Fn(&AgentView) -> Resources| -> f64 {
-                let amounts =
-                    snapshot.agents.values().map(|it| resources(it).scalar(name).to_f64());
-                amounts.sum()
-            };
-            let percent = |used: f64, total: f64| if total > 0.0 { used / total } else { 0.0 };
-            let total = sum(&|agent| agent.total_resources.non_revocable());
-            let used = sum(&|agent| agent.used_resources.non_revocable());
-            set(&format!("{name}_total"), total);
-            set(&format!("{name}_used"), used);
-            set(&format!("{name}_percent"), percent(used, total));
-            let total = sum(&|agent| agent.total_resources.revocable());
-            let used = sum(&|agent| agent.used_resources.revocable());
-            set(&format!("{name}_revocable_total"), total);
-            set(&format!("{name}_revocable_used"), used);
-            set(&format!("{name}_revocable_percent"), percent(used, total));
+            for (revocable, middle) in [(false, ""), (true, "revocable_")] {
+                let sum = |sums: &BTreeMap<(&str, bool), f64>| {
+                    sums.get(&(name, revocable)).copied().unwrap_or(0.0)
+                };
+                let (total, used) = (sum(&total), sum(&used));
+                set(&format!("{name}_{middle}total"), total);
+                set(&format!("{name}_{middle}used"), used);
+                let share = if total > 0.0 { used / total } else { 0.0 };
+                set(&format!("{name}_{middle}percent"), share);
+            }
         }
         gauges
     }
+}
+
+/// The amount of each scalar, apart for revocable and other resources.
+fn scalar_sums<'a>(all: impl Iterator<Item = &'a Resources>) -> BTreeMap<(&'a str, bool), f64> {
+    let mut sums = BTreeMap::new();
+    for resource in all.flat_map(Resources::iter) {
+        let amount = resource.quantity().to_f64();
+        *sums.entry((resource.name(), resource.is_revocable())).or_default() += amount;
+    }
+    sums
 }
 
 /// The view of an agent.

@@ -4,6 +4,8 @@
 //! pointer in both, so that a shell may cache its encoding by `Arc::ptr_eq`, or the encoding of the
 //! whole by [`Snapshot::version`].
 
+mod response;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

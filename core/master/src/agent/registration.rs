@@ -69,8 +69,8 @@ impl Master {
     }
 
     /// The agent is in the registry: it is a member.
-    pub(crate) fn agent_admitted(&mut self, pid: Pid, message: RegisterSlaveMessage) {
-        self.agents.registering.remove(&pid);
+    pub(crate) fn agent_admitted(&mut self, pid: &Pid, message: RegisterSlaveMessage) {
+        self.agents.registering.remove(pid);
         self.metrics.add(Counter::AgentRegistrations);
         let Some(id) = message.slave.id.clone() else {
             return;
@@ -85,7 +85,7 @@ impl Master {
         );
         self.add_agent(agent);
         let message = self.registered_message(&id);
-        self.send_to_agent(&pid, message);
+        self.send_to_agent(pid, message);
     }
 
     /// The record of an agent that registers or reregisters now, without tasks or executors.

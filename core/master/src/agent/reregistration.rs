@@ -63,7 +63,7 @@ impl Master {
                 let change = admitted(&message, deactivated);
                 self.persist(vec![change], AfterWrite::UpdateAgent { pid: from, message });
             } else {
-                self.agent_updated(from, *message);
+                self.agent_updated(&from, *message);
             }
             return;
         }
@@ -71,7 +71,7 @@ impl Master {
         let deactivated = match (self.agents.recovered.get(&id), self.agents.unreachable.get(&id)) {
             (Some(recovered), _) if *recovered.info == message.slave => {
                 // The registry already says all there is to say.
-                self.agent_readmitted(from, message);
+                self.agent_readmitted(&from, message);
                 return;
             }
             (Some(recovered), _) => recovered.deactivated,
@@ -85,12 +85,12 @@ impl Master {
     }
 
     /// The registry says that the agent, which was not registered with this master, is a member.
-    pub(crate) fn agent_readmitted(&mut self, pid: Pid, message: ReregisterSlaveMessage) {
+    pub(crate) fn agent_readmitted(&mut self, pid: &Pid, message: ReregisterSlaveMessage) {
         let Some(id) = message.slave.id.clone() else {
             return;
         };
         self.agents.transitions.remove(&id);
-        if let Some(other) = self.agents.by_pid.get(&pid).cloned() {
+        if let Some(other) = self.agents.by_pid.get(pid).cloned() {
             // Another agent held the address, and can never be back. This one asks again until the
             // other is out of the registry.
             self.remove_agent(
@@ -138,19 +138,21 @@ impl Master {
             }
         }
         self.add_agent(agent);
-        self.forget_unreachable_tasks(&id);
+        if recovered.is_none() {
+            self.forget_unreachable_tasks(&id);
+        }
         self.adopt_tasks(tasks, recovered.is_some(), unreachable.is_some());
         self.adopt_completed_tasks(message.completed_frameworks);
 
         self.send_to_agent(
-            &pid,
+            pid,
             MasterToAgent::SlaveReregistered(SlaveReregisteredMessage {
                 slave_id: id.clone(),
                 connection: Some(self.connection_info()),
                 ..Default::default()
             }),
         );
-        self.synchronize_frameworks(&pid, &message.frameworks);
+        self.synchronize_frameworks(pid, &message.frameworks);
     }
 
     /// Takes over the tasks of an agent that returned, and tells their frameworks where they stand
@@ -213,7 +215,7 @@ impl Master {
     }
 
     /// A registered agent asked again, and what it says of itself is in the registry.
-    pub(crate) fn agent_updated(&mut self, pid: Pid, message: ReregisterSlaveMessage) {
+    pub(crate) fn agent_updated(&mut self, pid: &Pid, message: ReregisterSlaveMessage) {
         let Some(id) = message.slave.id.clone() else {
             return;
         };
@@ -254,10 +256,10 @@ impl Master {
         if !was_connected && !deactivated {
             self.allocator.activate_agent(&id);
         }
-        self.synchronize_frameworks(&pid, &message.frameworks);
+        self.synchronize_frameworks(pid, &message.frameworks);
         if let Some(resources) = checkpointed {
             let message = CheckpointResourcesMessage { resources, ..Default::default() };
-            self.send_to_agent(&pid, MasterToAgent::CheckpointResources(message));
+            self.send_to_agent(pid, MasterToAgent::CheckpointResources(message));
         }
     }
 
@@ -270,7 +272,7 @@ impl Master {
             if !self.frameworks.registered.contains_key(&id)
                 && !self.frameworks.completed.contains_key(&id)
             {
-                self.recover_framework(id, info.clone());
+                self.recover_framework(&id, info.clone());
             }
         }
     }

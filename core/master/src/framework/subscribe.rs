@@ -66,7 +66,7 @@ impl Master {
             offer_constraints: subscribe.offer_constraints,
         };
         let peer = Peer::Stream { connection, stream_id };
-        if let Err(error) = self.subscribe(peer, subscription, true) {
+        if let Err(error) = self.subscribe(&peer, subscription, true) {
             self.effects
                 .push(Effect::SendToScheduler { connection, event: Arc::new(error_event(error)) });
             self.effects.push(Effect::CloseConnection { connection });
@@ -78,7 +78,7 @@ impl Master {
     /// An error is the text of the `ERROR` event; nothing has changed then.
     pub(crate) fn subscribe(
         &mut self,
-        peer: Peer,
+        peer: &Peer,
         mut subscription: Subscription,
         force: bool,
     ) -> Result<(), String> {
@@ -105,7 +105,7 @@ impl Master {
         validation::framework::preserve_immutable_fields(&old, &mut subscription.info);
         validation::framework::update(&old, &subscription.info)?;
         if let Some(framework) = self.frameworks.registered.get(&id)
-            && let Peer::Driver(pid) = &peer
+            && let Peer::Driver(pid) = peer
             && !framework.recovered()
             && framework.pid.as_ref() != Some(pid)
             && !force
@@ -113,7 +113,7 @@ impl Master {
             return Err("Framework failed over".to_owned());
         }
         if recovered_now {
-            self.recover_framework(id.clone(), subscription.info.clone());
+            self.recover_framework(&id, subscription.info.clone());
         }
         self.update_framework(&id, subscription);
         self.reconnect_framework(&id, peer, force);
@@ -148,35 +148,35 @@ impl Master {
         Ok(())
     }
 
-    fn add_framework(&mut self, id: &FrameworkId, subscription: Subscription, peer: Peer) {
+    fn add_framework(&mut self, id: &FrameworkId, subscription: Subscription, peer: &Peer) {
         let mut framework = Framework::new(id.clone(), subscription.info, self.now);
         framework.suppressed_roles = subscription.suppressed_roles;
         framework.offer_constraints = subscription.offer_constraints.map(Arc::new);
         framework.presence = Presence::Connected { peer: peer.clone(), active: true };
-        framework.pid = driver_pid(&peer);
+        framework.pid = driver_pid(peer);
         self.allocator.add_framework(id, profile(&framework), &[]);
         self.frameworks.registered.insert(id.clone(), framework);
         self.views.touch_framework(id);
-        self.index_peer(id, &peer);
+        self.index_peer(id, peer);
         self.record_framework(id, FrameworkStanding::Subscribed);
         self.notify(id, Notice::Subscribed { again: false });
-        self.start_scheduler_heartbeat(id, &peer);
+        self.start_scheduler_heartbeat(id, peer);
         self.publish_framework_added(id);
     }
 
     /// Makes a framework known that is not subscribed: from the registry, an agent, or its own word.
-    pub(crate) fn recover_framework(&mut self, id: FrameworkId, mut info: FrameworkInfo) {
+    pub(crate) fn recover_framework(&mut self, id: &FrameworkId, mut info: FrameworkInfo) {
         info.id = Some(id.clone());
         let framework = Framework::new(id.clone(), info, self.now);
-        self.allocator.add_framework(&id, profile(&framework), &[]);
+        self.allocator.add_framework(id, profile(&framework), &[]);
         let patience = self.recovered_framework_patience(&framework);
         self.frameworks.registered.insert(id.clone(), framework);
-        self.views.touch_framework(&id);
+        self.views.touch_framework(id);
         let timer = self.timers.start(self.now + patience, Timer::FrameworkFailover(id.clone()));
-        if let Some(framework) = self.frameworks.registered.get_mut(&id) {
+        if let Some(framework) = self.frameworks.registered.get_mut(id) {
             framework.failover_timer = Some(timer);
         }
-        self.publish_framework_added(&id);
+        self.publish_framework_added(id);
     }
 
     /// How long a framework that was subscribed with another master may take to come here: as long as
@@ -209,7 +209,7 @@ impl Master {
     }
 
     /// Puts a known framework in the hands of `peer`.
-    fn reconnect_framework(&mut self, id: &FrameworkId, peer: Peer, force: bool) {
+    fn reconnect_framework(&mut self, id: &FrameworkId, peer: &Peer, force: bool) {
         let now = self.now;
         let Some(framework) = self.framework_mut(id) else {
             return;
@@ -226,7 +226,7 @@ impl Master {
             self.timers.cancel(timer);
         }
         let same_driver = matches!(
-            (&old, &peer),
+            (&old, peer),
             (Presence::Connected { peer: Peer::Driver(old), .. }, Peer::Driver(new)) if old == new
         );
         // A driver that asks again keeps its offers only in its own mind; tell it that they are void.
@@ -249,14 +249,14 @@ impl Master {
         self.forget_peer(&old);
         if let Some(framework) = self.framework_mut(id) {
             framework.presence = Presence::Connected { peer: peer.clone(), active: true };
-            framework.pid = driver_pid(&peer);
+            framework.pid = driver_pid(peer);
         }
-        self.index_peer(id, &peer);
+        self.index_peer(id, peer);
         self.allocator.activate_framework(id);
         self.record_framework(id, FrameworkStanding::Subscribed);
         let again = matches!(peer, Peer::Driver(_)) && !was_recovered && !force;
         self.notify(id, Notice::Subscribed { again });
-        self.start_scheduler_heartbeat(id, &peer);
+        self.start_scheduler_heartbeat(id, peer);
     }
 
     fn index_peer(&mut self, id: &FrameworkId, peer: &Peer) {

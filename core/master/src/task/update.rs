@@ -67,14 +67,13 @@ impl Master {
         acknowledge_to: Pid,
     ) {
         let uuid = update.uuid.clone().filter(|uuid| !uuid.is_empty());
-        if let Some(uuid) = uuid.clone() {
-            if let Some(framework) = self.framework_mut(framework_id)
-                && let Some(task) = framework.tasks.get_mut(&update.status.task_id)
-            {
-                let task = Arc::make_mut(task);
-                task.status_update_state = Some(update.status.state);
-                task.status_update_uuid = Some(uuid);
-            }
+        if let Some(uuid) = uuid.clone()
+            && let Some(framework) = self.framework_mut(framework_id)
+            && let Some(task) = framework.tasks.get_mut(&update.status.task_id)
+        {
+            let task = Arc::make_mut(task);
+            task.status_update_state = Some(update.status.state);
+            task.status_update_uuid = Some(uuid);
         }
         // What agents older than Mesos 0.23 left out of the status is filled in from the update.
         let status = &mut update.status;

@@ -80,11 +80,9 @@ pub(crate) fn version(version: Option<&str>) -> Result<(), String> {
     // `1.12.0-dev+build`: labels do not matter here.
     let numbers = text.split(['-', '+']).next().unwrap_or_default();
     let mut parsed = [0; 3];
-    let mut count = 0;
-    for part in numbers.split('.') {
-        let slot = parsed.get_mut(count).ok_or_else(invalid)?;
+    for (index, part) in numbers.split('.').enumerate() {
+        let slot = parsed.get_mut(index).ok_or_else(invalid)?;
         *slot = part.parse().map_err(|_| invalid())?;
-        count += 1;
     }
     if parsed < VERSION_MINIMUM {
         return Err(format!("agent version is {text}, minimum supported agent version is 1.0.0"));

@@ -211,7 +211,7 @@ fn a_broken_link_rescinds_offers_and_ends_what_cannot_survive() {
     assert!(!view.agents[&agent.id].connected && !view.agents[&agent.id].active);
     assert!(view.agents[&agent.id].used_resources.is_empty());
     // Told twice, it happens once.
-    assert!(cluster.event(Event::Exited { pid: agent.pid.clone() }).is_empty());
+    assert!(cluster.event(Event::Exited { pid: agent.pid }).is_empty());
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn a_second_driver_needs_force() {
     let (first, second) = (driver(1), driver(2));
     let effects = cluster.driver_message(&first, subscribe(durable(), false));
     let id = registered(&effects, &first);
-    let known = FrameworkInfo { id: Some(id.clone()), ..durable() };
+    let known = FrameworkInfo { id: Some(id), ..durable() };
 
     let effects = cluster.driver_message(&second, subscribe(known.clone(), false));
     assert_eq!(short_names(&effects, &second), ["FrameworkErrorMessage"]);

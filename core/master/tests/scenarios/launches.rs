@@ -121,7 +121,8 @@ fn tasks_are_validated_one_by_one() {
 
 #[test]
 fn bad_tasks_are_task_invalid() {
-    let cases: Vec<(fn(&mut TaskInfo), &str)> = vec![
+    type Case = (fn(&mut TaskInfo), &'static str);
+    let cases: Vec<Case> = vec![
         (|it| it.task_id = task_id("a/b"), "'a/b' contains invalid characters"),
         (|it| it.agent_id.value = "other".into(), "Task uses invalid agent other"),
         (|it| it.resources.clear(), "Task uses no resources"),

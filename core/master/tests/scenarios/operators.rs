@@ -150,8 +150,7 @@ fn deactivation_outlives_agent_and_master() {
 
     cluster.restart();
     cluster.agent_message(&agent.pid, crate::cluster::reregistration(&agent));
-    let info =
-        protocol::mesos::FrameworkInfo { id: Some(scheduler.id.clone()), ..framework_info("jobs") };
+    let info = protocol::mesos::FrameworkInfo { id: Some(scheduler.id), ..framework_info("jobs") };
     let (scheduler, effects) = cluster.subscribe(info);
     assert!(offers(&effects, scheduler.connection).is_empty());
     let view = cluster.master.snapshot();

@@ -43,14 +43,11 @@ fn volume(id: &str, size: f64) -> Resource {
         disk: Some(
             DiskInfo {
                 persistence: Some(Persistence { id: id.to_owned(), ..Default::default() }),
-                volume: Some(
-                    Volume {
-                        container_path: "data".to_owned(),
-                        mode: Mode::Rw,
-                        ..Default::default()
-                    }
-                    .into(),
-                ),
+                volume: Some(Volume {
+                    container_path: "data".to_owned(),
+                    mode: Mode::Rw,
+                    ..Default::default()
+                }),
                 ..Default::default()
             }
             .into(),

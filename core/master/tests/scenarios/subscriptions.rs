@@ -207,7 +207,7 @@ fn without_failover_timeout_a_framework_ends_with_its_stream() {
     assert_eq!(view.completed_frameworks.len(), 1);
     assert!(view.agents[&agent.id].offered_resources.is_empty());
 
-    let info = FrameworkInfo { id: Some(scheduler.id.clone()), ..framework_info("jobs") };
+    let info = FrameworkInfo { id: Some(scheduler.id), ..framework_info("jobs") };
     assert_eq!(refusal(&mut cluster, info).as_deref(), Some("Framework has been removed"));
 }
 
@@ -219,7 +219,7 @@ fn a_framework_may_return_within_its_failover_timeout() {
     let effects = cluster.advance_with_pongs(Duration::from_secs(59), &[&agent]);
     assert!(names(&effects, &agent.pid).is_empty());
 
-    let info = FrameworkInfo { id: Some(scheduler.id.clone()), ..info };
+    let info = FrameworkInfo { id: Some(scheduler.id), ..info };
     let (again, effects) = cluster.subscribe(info);
     assert_eq!(offers(&effects, again.connection).len(), 1);
     let effects = cluster.advance_with_pongs(Duration::from_secs(600), &[&agent]);
