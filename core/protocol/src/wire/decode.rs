@@ -248,12 +248,17 @@ impl<'a> Field<'a> {
         {
             return self.packed(packed, target, decoding);
         }
-        let mut value = T::default();
-        match value.merge(self.payload, decoding.depth, true) {
-            Ok(Outcome::Taken) => target.push(value),
-            Ok(Outcome::NotMine) => decoding.unknown.push(self.raw),
+        // Read in its place: tasks and resources are large to move.
+        let index = target.len();
+        target.push(T::default());
+        match target[index].merge(self.payload, decoding.depth, true) {
+            Ok(Outcome::Taken) => {}
+            Ok(Outcome::NotMine) => {
+                target.pop();
+                decoding.unknown.push(self.raw);
+            }
             Err(mut error) => {
-                error.prefix(&format!("[{}]", target.len()));
+                error.prefix(&format!("[{index}]"));
                 return Err(error);
             }
         }
