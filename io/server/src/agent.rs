@@ -10,7 +10,7 @@ use agent::Agent;
 use libprocess::{BindError, Incoming, Node, NodeOptions};
 use protocol::messages::MasterToAgent;
 use protocol::pid::Pid;
-use protocol::{DecodeError, Message as _};
+use protocol::DecodeError;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
@@ -105,7 +105,7 @@ impl AgentServer {
         let recovered = agent::recovery::recover(&config, &tree)
             .map_err(|error| StartError::Recovery(containers::with_causes(&error)))?;
         let lock = prepare(&work_dir)?;
-        let (core, effects) = Agent::new(clock.now(), config, recovered);
+        let (core, effects) = Agent::new(clock.now(), config, Some(recovered));
 
         let (inputs, receiver) = event_loop::inputs();
         let containers = Containers::start(

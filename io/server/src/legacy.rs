@@ -26,7 +26,7 @@ pub(crate) fn task(json: &mut JsonWriter, task: &mesos::Task) {
         json.key("framework_id").string(&task.framework_id.value);
         json.key("executor_id").string(task.executor_id.as_ref().map_or("", |id| &id.value));
         json.key("slave_id").string(&task.agent_id.value);
-        json.key("state").string(task.state.name());
+        json.key("state").string(task.state.name(Names::V0));
         resources(json.key("resources"), &task.resources);
         if !task.limits.is_empty() {
             json.key("limits").object(|json| {
@@ -69,7 +69,7 @@ pub(crate) fn labels(json: &mut JsonWriter, labels: &mesos::Labels) {
 
 fn status(json: &mut JsonWriter, status: &mesos::TaskStatus) {
     json.object(|json| {
-        json.key("state").string(status.state.name());
+        json.key("state").string(status.state.name(Names::V0));
         json.key("timestamp").double(status.timestamp.unwrap_or(0.0));
         if let Some(labels) = &status.labels {
             self::labels(json.key("labels"), labels);

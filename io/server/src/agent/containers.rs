@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -110,7 +111,8 @@ impl Containers {
         let reports = Arc::downgrade(&shared);
         let launcher = Launcher::new(MARKER, move |exit: Exit<containers::ContainerId>| {
             if let Some(shared) = reports.upgrade() {
-                Self(shared).exited(wire_id(&exit.id), exit.status);
+                let status = exit.status.map(ExitStatusExt::into_raw);
+                Self(shared).exited(wire_id(&exit.key), status);
             }
         })?;
         let _ = shared.launcher.set(launcher);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agent::view::{ExecutorView, FrameworkView, Phase, View};
 use protocol::agent::{Call, Response, call, response};
-use protocol::mesos;
+use protocol::{Names, mesos};
 
 use super::containers;
 use crate::files::{Attachments, FilesError};
@@ -120,7 +120,7 @@ pub(super) fn answer(call: &Call, context: Context<'_>) -> Result<Response, Refu
         | call::Type::RemoveResourceProviderConfig
         | call::Type::MarkResourceProviderGone
         | call::Type::PruneImages => {
-            let text = format!("The call {} is not supported by this version", kind.name());
+            let text = format!("The call {} is not supported by this version", kind.name(Names::V1));
             return Err(Refusal::NotImplemented(text));
         }
     }

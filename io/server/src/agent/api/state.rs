@@ -1,7 +1,7 @@
 //! The agent's `/state` (`src/slave/http.cpp`).
 
 use agent::view::{ExecutorView, FrameworkView, View};
-use protocol::mesos;
+use protocol::{Names, mesos};
 use resources::{Attributes, Resources};
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ pub(super) fn state(view: &View, flags: &[(String, String)]) -> Vec<u8> {
         json.key("hostname").string(&view.info.hostname);
         json.key("capabilities").array(|json| {
             let kinds = agent::capabilities();
-            kinds.iter().filter_map(|one| one.r#type).for_each(|kind| json.string(kind.name()));
+            kinds.iter().filter_map(|one| one.r#type).for_each(|kind| json.string(kind.name(Names::V0)));
         });
         map(json, "resources", Value::Object(total.summary()));
         map(json, "reserved_resources", Value::Object(total.reserved_summary()));
@@ -103,7 +103,7 @@ fn framework(json: &mut JsonWriter, view: &View, framework: &FrameworkView) {
         if is_multi_role(info) {
             json.key("roles").array(|json| info.roles.iter().for_each(|role| json.string(role)));
         } else {
-            json.key("role").string(info.role());
+            json.key("role").string(&info.role());
         }
         json.key("executors").array(|json| {
             framework.executors.iter().for_each(|one| executor(json, view, framework, one));
