@@ -1,6 +1,8 @@
 """Schedulers written against an unchanged pymesos 0.3.15, one for each scenario.
 
-Usage: pymesos_scheduler.py SCENARIO MASTER COUNT [PYTHON EXECUTOR]
+Usage: pymesos_scheduler.py SCENARIO MASTER COUNT [--retry] [PYTHON EXECUTOR]
+
+With --retry a task that was lost with its agent is launched again, as frameworks do.
 
 Prints one JSON object a line; the last has the key "done" when the scenario
 went as it should. Exits 0 only then.
@@ -30,6 +32,14 @@ def say(**line):
     print(json.dumps(line), flush=True)
 
 
+def is_lost(update):
+    """Whether a task ended for no fault of its own: its agent was killed while launching it."""
+    return update["state"] == "TASK_LOST" or (
+        update["state"] == "TASK_FAILED"
+        and update.get("reason") in ("REASON_EXECUTOR_TERMINATED", "REASON_CONTAINER_LAUNCH_FAILED")
+    )
+
+
 def scalar(offer, name):
     return sum(
         r["scalar"]["value"]
@@ -51,6 +61,9 @@ class Recorder(Scheduler):
         self.offers = 0
         self.finished = threading.Event()
         self.problem = None
+        self.retries = False
+        self.lost = 0
+        self.number = 0
 
     # What scenarios change.
 
@@ -86,7 +99,8 @@ class Recorder(Scheduler):
         for offer in offers:
             cpus, mem, tasks = scalar(offer, "cpus"), scalar(offer, "mem"), []
             while self.launched < self.count and cpus >= self.cpus and mem >= self.mem:
-                tasks.append(self.task(self.launched, offer))
+                tasks.append(self.task(self.number, offer))
+                self.number += 1
                 self.launched += 1
                 cpus -= self.cpus
                 mem -= self.mem
@@ -101,6 +115,11 @@ class Recorder(Scheduler):
             self.uuids.add(update["uuid"])
         self.states.setdefault(task_id, []).append(state)
         say(task=task_id, state=state, reason=update.get("reason"), message=update.get("message"))
+        if self.retries and is_lost(update):
+            del self.states[task_id]
+            self.lost += 1
+            self.launched -= 1
+            return
         self.updated(driver, task_id, update)
         if self.complete():
             self.finished.set()
@@ -315,7 +334,9 @@ SCENARIOS = {
 def main():
     logging.basicConfig(stream=sys.stderr)
     name, master, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    scheduler = SCENARIOS[name](count, *sys.argv[4:])
+    rest = [word for word in sys.argv[4:] if word != "--retry"]
+    scheduler = SCENARIOS[name](count, *rest)
+    scheduler.retries = "--retry" in sys.argv
     framework = {
         "user": "root" if __import__("os").getuid() == 0 else __import__("getpass").getuser(),
         "name": "pymesos %s" % name,
@@ -330,7 +351,7 @@ def main():
     if problem:
         say(problem=problem, states={t: s[-1] for t, s in scheduler.states.items()})
     else:
-        say(done=name, offers=scheduler.offers)
+        say(done=name, offers=scheduler.offers, lost=scheduler.lost)
     driver.stop()
     thread.join(10)
     sys.exit(1 if problem else 0)

@@ -145,6 +145,10 @@ impl Cluster {
             for agent in &mut self.agents {
                 assert!(agent.process.is_running(), "an agent ended: {}", agent.process.logs());
             }
+            // An agent knows of its registration a moment after the master does.
+            for agent in &self.agents {
+                std::fs::symlink_metadata(agent.work_dir.join("meta/slaves/latest")).ok()?;
+            }
             let state = try_get_json(&url)?;
             let active = state["slaves"].as_array()?.iter().filter(|a| a["active"] == true).count();
             (active == count).then_some(())

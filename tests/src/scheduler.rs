@@ -18,6 +18,8 @@ pub struct Scheduler {
     events: mpsc::Receiver<Value>,
     offers: Vec<Value>,
     states: BTreeMap<String, Vec<String>>,
+    /// The last status of each task, for the message of a failed test.
+    statuses: BTreeMap<String, Value>,
 }
 
 impl Scheduler {
@@ -29,7 +31,7 @@ impl Scheduler {
     pub fn subscribe(address: &str) -> Self {
         let user = nix::unistd::User::from_uid(nix::unistd::Uid::effective());
         let user = user.ok().flatten().expect("a user name").name;
-        let info = json!({"user": user, "name": "scheduler", "checkpoint": false});
+        let info = json!({"user": user, "name": "scheduler", "role": "*", "checkpoint": false});
         let call = json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": info}});
         let mut stream = TcpStream::connect(address).expect("a connection to the master");
         stream.write_all(request(address, None, &call).as_bytes()).expect("a request");
@@ -59,6 +61,7 @@ impl Scheduler {
             events,
             offers: Vec::new(),
             states: BTreeMap::new(),
+            statuses: BTreeMap::new(),
         };
         let start = Instant::now();
         while scheduler.framework.is_null() {
@@ -131,8 +134,9 @@ impl Scheduler {
         while !self.states.get(task).is_some_and(|seen| seen.iter().any(|one| one == state)) {
             assert!(
                 self.take_event(start, limit),
-                "{task} not in {state} within {limit:?}: {:?}",
-                self.states.get(task)
+                "{task} not in {state} within {limit:?}: {:?}, last {:?}",
+                self.states.get(task),
+                self.statuses.get(task)
             );
         }
     }
@@ -189,6 +193,7 @@ impl Scheduler {
     fn take_update(&mut self, status: &Value) {
         let task = status["task_id"]["value"].as_str().unwrap_or_default().to_owned();
         let state = status["state"].as_str().unwrap_or_default().to_owned();
+        self.statuses.insert(task.clone(), status.clone());
         self.states.entry(task).or_default().push(state);
         if status["uuid"].is_string() {
             self.call(json!({

@@ -63,7 +63,8 @@ fn a_cluster_is_ready_within_a_second_and_leaves_nothing_behind() {
     let master = format!("--master={address}");
     let marker = folder.path().join("task-is-up");
     let command = format!("--command=touch {}; exec sleep 43210", marker.display());
-    let arguments = ["execute", master.as_str(), "--name=sleeper", command.as_str()];
+    let resources = "--resources=cpus:0.1;mem:32";
+    let arguments = ["execute", master.as_str(), "--name=sleeper", command.as_str(), resources];
     let execute = Process::start(&binary(), &arguments, &[], folder.path(), "execute");
     wait_until("the task to run", LIMIT, || marker.exists().then_some(()));
     process.signal(Signal::SIGINT);

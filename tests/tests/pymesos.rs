@@ -20,10 +20,11 @@ fn python() -> PathBuf {
         .expect("MESETA_PYMESOS_PYTHON names no interpreter with pymesos: run `cargo xtask test`")
 }
 
-fn scheduler(cluster: &Cluster, scenario: &str, count: &str) -> Process {
+fn scheduler(cluster: &Cluster, scenario: &str, count: &str, more: &[&str]) -> Process {
     let python = python();
     let script = client("pymesos_scheduler.py");
     let mut arguments = vec![script.as_str(), scenario, cluster.address.as_str(), count];
+    arguments.extend(more);
     let interpreter = python.display().to_string();
     let executor = client("pymesos_executor.py");
     if scenario == "executor" {
@@ -40,14 +41,14 @@ fn assert_done(cluster: &Cluster, mut scheduler: Process) {
 
 fn run(scenario: &str, count: &str) {
     let cluster = Cluster::start(&ClusterOptions { agents: 2, ..ClusterOptions::default() });
-    let scheduler = scheduler(&cluster, scenario, count);
+    let scheduler = scheduler(&cluster, scenario, count, &[]);
     assert_done(&cluster, scheduler);
 }
 
 /// Runs a scenario while its agent is killed with -9 and started again a few times.
 fn run_across_restarts(scenario: &str, count: &str) {
     let mut cluster = Cluster::start(&ClusterOptions::default());
-    let mut scheduler = scheduler(&cluster, scenario, count);
+    let mut scheduler = scheduler(&cluster, scenario, count, &["--retry"]);
     for _ in 0..3 {
         std::thread::sleep(Duration::from_millis(1500));
         if !scheduler.is_running() {
@@ -76,14 +77,14 @@ fn tasks_are_killed() {
 #[test]
 fn declined_offers_stay_away_as_long_as_the_filter_says() {
     let cluster = Cluster::start(&ClusterOptions::default());
-    let scheduler = scheduler(&cluster, "decline", "5");
+    let scheduler = scheduler(&cluster, "decline", "5", &[]);
     assert_done(&cluster, scheduler);
 }
 
 #[test]
 fn suppressed_offers_come_back_on_revive() {
     let cluster = Cluster::start(&ClusterOptions::default());
-    let scheduler = scheduler(&cluster, "suppress", "1");
+    let scheduler = scheduler(&cluster, "suppress", "1", &[]);
     assert_done(&cluster, scheduler);
 }
 

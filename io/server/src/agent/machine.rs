@@ -261,7 +261,11 @@ impl Machine for AgentMachine {
             }
             Input::Stop => return ControlFlow::Break(()),
         };
+        let is_master_lost = matches!(event, Event::MasterExited { .. });
         let effects = self.core.handle(now, event);
+        if is_master_lost {
+            self.detection.lost(&self.runtime);
+        }
         self.perform_all(effects)
     }
 

@@ -133,7 +133,9 @@ fn executor(
         json.key("container").string(&executor.container.value);
         json.key("directory").string(&executor.directory);
         legacy::resources(json.key("resources"), &executor.resources);
-        if let Some(role) = legacy::role(&executor.resources) {
+        // An executor that has ended holds nothing any more.
+        let role = legacy::role(&executor.resources).or_else(|| legacy::role(&info.resources));
+        if let Some(role) = role {
             json.key("role").string(role);
         }
         if let Some(labels) = &info.labels {
