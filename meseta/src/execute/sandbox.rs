@@ -80,7 +80,7 @@ async fn follow(
     }
 }
 
-async fn copy(
+pub(super) async fn copy(
     sandbox: &Sandbox,
     name: &str,
     output: &mut (impl AsyncWrite + Unpin),
