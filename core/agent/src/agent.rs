@@ -23,7 +23,7 @@ use crate::snapshot::ViewCache;
 use crate::status_updates::Streams;
 use crate::task;
 use crate::timers::{Timer, TimerId, Timers};
-use crate::view::Phase;
+use crate::view::{FrameworkView, Phase};
 
 /// All state of an agent; no handles, no locks.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct Agent {
     pub(crate) drain: Option<Drain>,
     pub(crate) frameworks: BTreeMap<mesos::FrameworkId, Framework>,
     /// Oldest first; bounded.
-    pub(crate) completed_frameworks: VecDeque<Framework>,
+    pub(crate) completed_frameworks: VecDeque<Arc<FrameworkView>>,
     pub(crate) containers: BTreeMap<mesos::ContainerId, ExecutorKey>,
     pub(crate) connections: BTreeMap<ConnectionId, ExecutorKey>,
     pub(crate) streams: Streams,
@@ -227,6 +227,7 @@ impl Agent {
 
     /// What must hold between events; checked in debug builds and tests.
     fn assert_invariants(&self) {
+        assert!(self.resources.is_consistent(), "the total is not what reservations make of it");
         for (container, key) in &self.containers {
             let executor = self.executor(key);
             assert!(

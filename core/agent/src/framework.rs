@@ -9,6 +9,7 @@ use protocol::pid::Pid;
 
 use crate::executor::Executor;
 use crate::launch::Launch;
+use crate::view::ExecutorView;
 
 /// Whether a framework's tasks may still run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +35,8 @@ pub struct Framework {
     pub pending: Vec<Launch>,
     /// Its executors whose end is not accounted for.
     pub executors: IndexMap<mesos::ExecutorId, Executor>,
-    /// The last executors that ended; bounded.
-    pub completed_executors: VecDeque<Executor>,
+    /// The last executors that ended, as readers see them; bounded.
+    pub completed_executors: VecDeque<Arc<ExecutorView>>,
 }
 
 impl Framework {
@@ -90,7 +91,7 @@ impl Framework {
     }
 
     /// Remembers an executor that is over.
-    pub fn complete(&mut self, executor: Executor, completed_executors_max: usize) {
+    pub fn complete(&mut self, executor: Arc<ExecutorView>, completed_executors_max: usize) {
         self.completed_executors.push_back(executor);
         while self.completed_executors.len() > completed_executors_max {
             self.completed_executors.pop_front();

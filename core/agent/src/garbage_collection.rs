@@ -8,37 +8,42 @@ use protocol::time::Timestamp;
 
 use crate::config::GarbageCollectionConfig;
 
-/// Directories waiting for removal and being removed, by absolute path.
+/// Directories waiting for removal and being removed, by absolute path. Their number is bounded by
+/// what is on disk.
 #[derive(Debug, Default)]
 pub struct GarbageCollection {
     scheduled: BTreeMap<String, Timestamp>,
+    by_time: BTreeSet<(Timestamp, String)>,
     removing: BTreeSet<String>,
 }
 
 impl GarbageCollection {
     /// Remembers a directory; a later call replaces an earlier one.
     pub fn schedule(&mut self, path: String, removal: Timestamp) {
-        self.scheduled.insert(path, removal);
+        if let Some(old) = self.scheduled.insert(path.clone(), removal) {
+            self.by_time.remove(&(old, path.clone()));
+        }
+        self.by_time.insert((removal, path));
     }
 
     /// Spares a directory that is in use again. Whether it, or one above it, is being removed right
     /// now, so that using it has to wait.
     pub fn unschedule(&mut self, path: &str) -> bool {
-        self.scheduled.remove(path);
+        if let Some(old) = self.scheduled.remove(path) {
+            self.by_time.remove(&(old, path.to_owned()));
+        }
         self.removing.iter().any(|other| is_within(path, other))
     }
 
     /// Takes what is to be removed by `until`, and counts it as being removed.
     pub fn take_due(&mut self, until: Timestamp) -> Vec<String> {
-        let due: Vec<String> = self
-            .scheduled
-            .iter()
-            .filter(|(_, removal)| **removal <= until)
-            .map(|(path, _)| path.clone())
-            .collect();
-        for path in &due {
-            self.scheduled.remove(path);
-            self.removing.insert(path.clone());
+        let mut due = Vec::new();
+        while self.by_time.first().is_some_and(|(removal, _)| *removal <= until) {
+            if let Some((_, path)) = self.by_time.pop_first() {
+                self.scheduled.remove(&path);
+                self.removing.insert(path.clone());
+                due.push(path);
+            }
         }
         due
     }
@@ -51,7 +56,7 @@ impl GarbageCollection {
     /// When the next removal is due.
     #[must_use]
     pub fn next(&self) -> Option<Timestamp> {
-        self.scheduled.values().min().copied()
+        self.by_time.first().map(|(removal, _)| *removal)
     }
 
     /// How many directories wait or are being removed.

@@ -17,7 +17,7 @@ use crate::framework::{self, Framework};
 use crate::resource_state;
 use crate::status::AgentStatus;
 use crate::task;
-use crate::view::Phase;
+use crate::view::{FrameworkView, Phase};
 
 /// What the master wants run together.
 #[derive(Clone, Debug, PartialEq)]
@@ -185,9 +185,10 @@ impl Agent {
         pid: Option<Pid>,
     ) {
         let mut framework = Framework::new(info, id.clone(), pid);
-        let completed = self.completed_frameworks.iter().position(|other| other.id == id);
+        let is_it = |other: &Arc<FrameworkView>| other.info.id.as_ref() == Some(&id);
+        let completed = self.completed_frameworks.iter().position(is_it);
         if let Some(old) = completed.and_then(|index| self.completed_frameworks.remove(index)) {
-            framework.completed_executors = old.completed_executors;
+            framework.completed_executors = old.completed_executors.iter().cloned().collect();
         }
         self.checkpoint_framework(&framework);
         self.frameworks.insert(id, framework);

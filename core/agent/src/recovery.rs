@@ -24,6 +24,7 @@ use crate::effect::{ContainerRecovery, Effect, Severity};
 use crate::event::ContainerTermination;
 use crate::executor::{Executor, ExecutorKey, PendingTermination, State};
 use crate::framework::Framework;
+use crate::snapshot::executor_view;
 use crate::task;
 use crate::timers::{Timer, TimerId};
 use crate::view::Phase;
@@ -238,7 +239,7 @@ impl Agent {
                 let run = path.run(&executor.run.container).directory;
                 removals.extend([path.directory(), run].map(|it| (executor.run.modified, it)));
                 let max = self.config.history.completed_executors_per_framework_max;
-                framework.complete(recovery, max);
+                framework.complete(executor_view(&recovery), max);
                 continue;
             }
             self.containers.insert(executor.run.container.clone(), key.clone());

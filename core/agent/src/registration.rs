@@ -25,7 +25,7 @@ use crate::resource_state;
 use crate::status::AgentStatus;
 use crate::task;
 use crate::timers::{Timer, TimerId};
-use crate::view::Phase;
+use crate::view::{FrameworkView, Phase};
 
 /// No attempt waits longer for the next one.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
@@ -419,10 +419,10 @@ fn add_live_framework(message: &mut ReregisterSlaveMessage, framework: &framewor
     }
 }
 
-fn archive(framework: &framework::Framework) -> internal::archive::Framework {
+fn archive(framework: &FrameworkView) -> internal::archive::Framework {
     let mut tasks = Vec::new();
     for executor in &framework.completed_executors {
-        let records = executor.terminated.values().chain(&executor.completed);
+        let records = executor.terminated_tasks.iter().chain(&executor.completed_tasks);
         tasks.extend(records.map(|record| (**record).clone()));
     }
     internal::archive::Framework {

@@ -33,6 +33,14 @@ impl ResourceState {
         &self.total
     }
 
+    /// Whether the total is what the agent was started with, with reservations and volumes applied:
+    /// no operation makes or loses anything.
+    pub(crate) fn is_consistent(&self) -> bool {
+        let total = self.started_with.apply_checkpointed(&self.checkpointed);
+        total.is_ok_and(|total| total == self.total)
+            && self.total.scalar_quantities() == self.started_with.scalar_quantities()
+    }
+
     pub(crate) const fn checkpointed(&self) -> &Resources {
         &self.checkpointed
     }

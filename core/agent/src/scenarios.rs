@@ -2,6 +2,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a scenario looks at what it is about")]
 
+mod chaos;
 mod executors;
 mod operations;
 mod recorded;

@@ -52,7 +52,7 @@ impl Agent {
             allocated: Arc::new(allocated.to_wire()),
             checkpointed_resources: Arc::new(self.resources.checkpointed().to_wire()),
             frameworks: self.frameworks.values().map(framework_view).collect(),
-            completed_frameworks: self.completed_frameworks.iter().map(framework_view).collect(),
+            completed_frameworks: self.completed_frameworks.iter().cloned().collect(),
             operations: self.operations.all().into_iter().map(Arc::new).collect(),
             drain_config: self.drain.as_ref().map(|drain| Arc::clone(&drain.config)),
             drain_started: self.drain.as_ref().map(|drain| drain.started),
@@ -132,17 +132,18 @@ fn resource_gauges(total: &Resources, allocated: &Resources) -> Vec<ResourceGaug
         .collect()
 }
 
-fn framework_view(framework: &Framework) -> Arc<FrameworkView> {
+pub(crate) fn framework_view(framework: &Framework) -> Arc<FrameworkView> {
     let pending = framework.pending.iter().flat_map(|launch| launch.tasks());
     Arc::new(FrameworkView {
         info: Arc::clone(&framework.info),
+        pid: framework.pid.clone(),
         pending_tasks: pending.map(|task| Arc::new(task.clone())).collect(),
         executors: framework.executors.values().map(executor_view).collect(),
-        completed_executors: framework.completed_executors.iter().map(executor_view).collect(),
+        completed_executors: framework.completed_executors.iter().cloned().collect(),
     })
 }
 
-fn executor_view(executor: &Executor) -> Arc<ExecutorView> {
+pub(crate) fn executor_view(executor: &Executor) -> Arc<ExecutorView> {
     Arc::new(ExecutorView {
         info: Arc::clone(&executor.info),
         container: executor.container.clone(),

@@ -10,6 +10,7 @@ use crate::effect::{Effect, Severity};
 use crate::event::ContainerTermination;
 use crate::executor::{ExecutorKey, PendingTermination, State};
 use crate::framework;
+use crate::snapshot::{executor_view, framework_view};
 use crate::status::{AgentStatus, Origin};
 use crate::view::Phase;
 
@@ -156,7 +157,8 @@ impl Agent {
         let checkpoint = executor.checkpoint;
         let directory = executor.directory.clone();
         let container = executor.container.clone();
-        framework.complete(executor, self.config.history.completed_executors_per_framework_max);
+        let completed_max = self.config.history.completed_executors_per_framework_max;
+        framework.complete(executor_view(&executor), completed_max);
         let path = self.executor_path(key);
         let run = path.run(&container);
         if checkpoint {
@@ -185,8 +187,7 @@ impl Agent {
             self.schedule_removal(now, self.meta_path(&directory));
         }
         self.schedule_removal(now, self.work_path(&directory));
-        self.completed_frameworks.retain(|other| other.id != *id);
-        self.completed_frameworks.push_back(framework);
+        self.completed_frameworks.push_back(framework_view(&framework));
         while self.completed_frameworks.len() > self.config.history.completed_frameworks_max {
             self.completed_frameworks.pop_front();
         }

@@ -65,6 +65,8 @@ pub enum Phase {
 pub struct FrameworkView {
     /// What the master said about it.
     pub info: Arc<mesos::FrameworkInfo>,
+    /// The scheduler driver's address; `None` for schedulers that speak HTTP.
+    pub pid: Option<Pid>,
     /// Tasks whose launch is still being decided.
     pub pending_tasks: Vec<Arc<mesos::TaskInfo>>,
     /// Living executors.

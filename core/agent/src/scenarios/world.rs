@@ -1,7 +1,7 @@
 //! An agent with a disk, a master and executors that are played by the test.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use protocol::executor as executor_api;
@@ -22,7 +22,14 @@ use crate::event::{ConnectionId, ContainerTermination, Event, Leader, RequestId}
 use crate::recovery::{RecoveryError, recover};
 use crate::{Agent, View};
 
-static SEEDS: AtomicU64 = AtomicU64::new(100);
+thread_local! {
+    /// Each run of an agent, and each set of executors, draws ids of its own; the same test the same.
+    static SEEDS: Cell<u64> = const { Cell::new(100) };
+}
+
+fn next_seed() -> u64 {
+    SEEDS.with(|seeds| seeds.replace(seeds.get() + 1))
+}
 
 /// What happened to the outside, in order.
 #[derive(Clone, Debug)]
@@ -62,7 +69,8 @@ impl World {
     }
 
     /// An agent on a disk of earlier times; nobody has answered `RecoverContainers` yet.
-    pub(super) fn start(config: Config, disk: Tree) -> Result<Self, RecoveryError> {
+    pub(super) fn start(mut config: Config, disk: Tree) -> Result<Self, RecoveryError> {
+        config.seed = next_seed();
         let now = Timestamp::from_secs(1_000_000);
         let recovered = recover(&config, &disk)?;
         let (agent, effects) = Agent::new(now, config.clone(), Some(recovered));
@@ -76,7 +84,7 @@ impl World {
             disk_is_stuck: false,
             stuck: VecDeque::new(),
             // Executors of different worlds may meet on one disk.
-            uuids: UuidSource::new(SEEDS.fetch_add(1, Ordering::Relaxed)),
+            uuids: UuidSource::new(next_seed()),
             next: 0,
         };
         world.absorb(effects);
