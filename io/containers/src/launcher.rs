@@ -240,11 +240,12 @@ impl Launcher {
         if self.lock().containers.contains_key(id) {
             return Err(LaunchError::Duplicate { id: id.clone() });
         }
-        let spawned = spawn(&SpawnConfig {
+        let spawned = spawn(SpawnConfig {
             program: &config.program,
             environment: &config.environment,
             directory: Some(&config.directory),
             user: user.as_ref(),
+            stdin: None,
             stdout: &config.stdout,
             stderr: &config.stderr,
         })

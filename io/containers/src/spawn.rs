@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ impl UserIdentity {
 }
 
 /// How to start a program.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct SpawnConfig<'a> {
     /// What to run.
     pub program: &'a Program,
@@ -87,6 +87,8 @@ pub struct SpawnConfig<'a> {
     pub directory: Option<&'a Path>,
     /// The user to become, which only root can.
     pub user: Option<&'a UserIdentity>,
+    /// Standard input; empty when absent.
+    pub stdin: Option<OwnedFd>,
     /// Standard output.
     pub stdout: &'a Output,
     /// Standard error.
@@ -144,12 +146,12 @@ pub enum SpawnError {
 }
 
 /// Starts a program in an own session and process group, with default signals, umask 022 and no file
-/// descriptor but its standard three; its standard input is empty.
+/// descriptor but its standard three.
 ///
 /// # Errors
 /// See [`SpawnError`]. An error after the fork is found out too: when this returns `Ok`, the program
 /// runs.
-pub fn spawn(config: &SpawnConfig<'_>) -> Result<Spawned, SpawnError> {
+pub fn spawn(config: SpawnConfig<'_>) -> Result<Spawned, SpawnError> {
     let identity = config.user.map(switch_to).transpose()?.flatten();
     let owner = identity.as_ref().map(|identity| (identity.uid, identity.gid));
     let (mut command, shown) = command(config.program);
@@ -158,7 +160,7 @@ pub fn spawn(config: &SpawnConfig<'_>) -> Result<Spawned, SpawnError> {
     if let Some(directory) = config.directory {
         command.current_dir(directory);
     }
-    command.stdin(Stdio::null());
+    command.stdin(config.stdin.map_or_else(Stdio::null, Stdio::from));
     command.stdout(open_output(config.stdout, owner)?);
     command.stderr(open_output(config.stderr, owner)?);
     system::prepare_child(&mut command, identity);

@@ -81,11 +81,12 @@ fn run(
     environment: &[(OsString, OsString)],
     timeout: Duration,
 ) -> Result<Seen, ProbeError> {
-    let spawned = containers::spawn(&SpawnConfig {
+    let spawned = containers::spawn(SpawnConfig {
         program,
         environment,
         directory: None,
         user: None,
+        stdin: None,
         stdout: &Output::StandardError,
         stderr: &Output::StandardError,
     })?;

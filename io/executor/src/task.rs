@@ -73,11 +73,12 @@ impl Process {
             }
         })?;
         let environment = task_environment(task, command, environment);
-        let spawned = containers::spawn(&SpawnConfig {
+        let spawned = containers::spawn(SpawnConfig {
             program: &program,
             environment: &environment.into_iter().collect::<Vec<_>>(),
             directory: None,
             user: None,
+            stdin: None,
             stdout: &Output::Inherit,
             stderr: &Output::Inherit,
         })

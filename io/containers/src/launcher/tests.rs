@@ -144,7 +144,7 @@ fn a_container_starts_clean() {
     let leaked = nix::unistd::dup(&file).unwrap();
     let config = fixture.config(
         "a",
-        "ls -x /proc/$$/fd > fds; cat fds; umask; grep -E '^Sig(Blk|Ign)' /proc/$$/status; \
+        "ls -x /proc/$$/fd > fds; cat fds; umask; grep -E '^Sig(Blk|Ign)' /proc/self/status; \
          ps -o pid=,pgid=,sid= -p $$; readlink /proc/$$/fd/0",
     );
     let output = fixture.run(&config);

@@ -9,11 +9,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 fn start(line: &str) -> Spawned {
     let (stdout, stderr) = (Output::Inherit, Output::Inherit);
-    spawn(&SpawnConfig {
+    spawn(SpawnConfig {
         program: &Program::Shell(line.into()),
         environment: &[],
         directory: None,
         user: None,
+        stdin: None,
         stdout: &stdout,
         stderr: &stderr,
     })
