@@ -209,7 +209,7 @@ impl Master {
             self.persist(vec![change], AfterWrite::MarkGone { id: id.clone(), since, request });
             return;
         } else {
-            Response::NotFound("Agent not found".to_owned())
+            Response::NotFound(format!("Agent '{}' not found", id.value))
         };
         self.effects.push(Effect::Respond { request, response });
     }

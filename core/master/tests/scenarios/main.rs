@@ -8,6 +8,7 @@
 
 mod agents;
 mod calls;
+mod chaos;
 mod cluster;
 mod drivers;
 mod failover;
