@@ -39,7 +39,7 @@ fn framework_view(
     tasks: &protocol::master::response::GetTasks,
 ) -> Result<FrameworkView, Box<dyn std::error::Error>> {
     let id = framework.framework_info.id.clone().unwrap_or_default();
-    let own = |tasks: &[protocol::mesos::Task]| {
+    let own = |tasks: &[Task]| {
         tasks.iter().filter(|task| task.framework_id == id).cloned().map(Arc::new).collect()
     };
     Ok(FrameworkView {
@@ -152,7 +152,10 @@ fn assert_same(actual: &Value, expected: &Value, path: &str) {
             assert_eq!(actual.is_f64(), expected.is_f64(), "kind of number at {path}");
             let difference = actual.as_f64().zip(expected.as_f64()).map(|(one, other)| one - other);
             let limit = if actual.is_f64() { 1e-6 } else { 0.5 };
-            assert!(difference.is_some_and(|it| it.abs() < limit), "{actual} at {path}: {expected}");
+            assert!(
+                difference.is_some_and(|it| it.abs() < limit),
+                "{actual} at {path}: {expected}"
+            );
         }
         _ => assert_eq!(actual, expected, "value at {path}"),
     }
@@ -270,7 +273,10 @@ fn an_operators_stream_begins_with_the_state() -> TestResult {
     let event = protocol::master::Event::decode(&body)?;
     let subscribed = event.subscribed.ok_or("nothing")?;
     assert_eq!(subscribed.heartbeat_interval_seconds, Some(15.0));
-    assert_eq!(subscribed.get_state.and_then(|it| it.get_agents).map(|it| it.agents.len()), Some(1));
+    assert_eq!(
+        subscribed.get_state.and_then(|it| it.get_agents).map(|it| it.agents.len()),
+        Some(1)
+    );
     Ok(())
 }
 
