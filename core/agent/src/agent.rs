@@ -178,6 +178,9 @@ impl Agent {
         if cfg!(debug_assertions) {
             self.assert_invariants();
         }
+        if self.outbox.is_overwhelmed() && !self.exiting {
+            self.stop_at_once("the disk does not keep up with the agent's state".to_owned());
+        }
         self.outbox.take()
     }
 
@@ -186,10 +189,14 @@ impl Agent {
     }
 
     fn checkpoint_failed(&mut self, write: WriteId, message: &str) {
+        self.stop_at_once(format!("write {} of the agent's state failed: {message}", write.0));
+    }
+
+    /// Ends the process without another promise to anybody.
+    fn stop_at_once(&mut self, reason: String) {
         self.outbox.abandon();
         self.exiting = true;
         self.phase = Phase::Terminating;
-        let reason = format!("write {} of the agent's state failed: {message}", write.0);
         self.outbox.send_now(Effect::Exit { code: 1, reason });
     }
 

@@ -13,6 +13,9 @@ use crate::executor::ExecutorKey;
 use crate::garbage_collection::age_allowed;
 use crate::timers::Timer;
 
+/// A shorter `--disk_watch_interval` would be all the agent does.
+const DISK_WATCH_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
 impl Agent {
     /// The absolute path of something below the work directory.
     pub(crate) fn work_path(&self, relative: &str) -> String {
@@ -27,14 +30,17 @@ impl Agent {
     pub(crate) fn begin_disk_watch(&mut self, now: Timestamp) {
         let age = age_allowed(&self.config.garbage_collection, 0.0);
         self.metrics.executor_directory_max_allowed_age_secs = age.as_secs_f64();
-        let due = now + self.config.garbage_collection.disk_watch_interval;
-        self.timers.set(due, Timer::DiskWatch);
+        self.set_disk_watch_timer(now);
     }
 
     pub(crate) fn watch_disk(&mut self, now: Timestamp) {
         self.outbox.send(Effect::MeasureDiskUsage);
-        let due = now + self.config.garbage_collection.disk_watch_interval;
-        self.timers.set(due, Timer::DiskWatch);
+        self.set_disk_watch_timer(now);
+    }
+
+    fn set_disk_watch_timer(&mut self, now: Timestamp) {
+        let interval = self.config.garbage_collection.disk_watch_interval;
+        self.timers.set(now + interval.max(DISK_WATCH_INTERVAL_MIN), Timer::DiskWatch);
     }
 
     /// Removes what is older than a disk as full as this allows.

@@ -84,6 +84,17 @@ impl Framework {
         self.pending_launch_of(task).is_some() || self.executor_of(task).is_some()
     }
 
+    /// Whether the task is in the history, as far as that goes back.
+    #[must_use]
+    pub fn has_completed(&self, task: &mesos::TaskId) -> bool {
+        let living = self.executors.values().flat_map(|executor| &executor.completed);
+        let over = self
+            .completed_executors
+            .iter()
+            .flat_map(|view| view.terminated_tasks.iter().chain(&view.completed_tasks));
+        living.chain(over).any(|record| record.task_id == *task)
+    }
+
     /// The waiting launch that has the task.
     #[must_use]
     pub fn pending_launch_of(&self, task: &mesos::TaskId) -> Option<usize> {

@@ -6,6 +6,9 @@ use std::collections::VecDeque;
 use crate::checkpoint::Change;
 use crate::effect::{Effect, Severity, WriteId};
 
+/// More effects than this never wait for the disk: it is broken, or hopelessly slow.
+pub const HELD_EFFECTS_MAX: usize = 100_000;
+
 /// Collects the changes and effects of one event, and holds effects until their write is done.
 ///
 /// The rule is coarser than it need be (an answer to one framework waits for another framework's
@@ -55,6 +58,12 @@ impl Outbox {
                 self.ready.push(effect);
             }
         }
+    }
+
+    /// Whether too many effects wait.
+    #[must_use]
+    pub fn is_overwhelmed(&self) -> bool {
+        self.held.len() > HELD_EFFECTS_MAX
     }
 
     /// A write failed: nothing that waits may ever leave.

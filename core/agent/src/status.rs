@@ -143,9 +143,12 @@ impl Agent {
         let framework = self.frameworks.get(&update.framework_id);
         let task = update.status.task_id.clone();
         let Some(executor) = framework.and_then(|framework| framework.executor_of(&task)) else {
-            // Made by the agent for a task that never got here, or by an executor for a task that
-            // was completed before: the master has to hear it all the same.
-            self.add_to_stream(now, update.clone(), None);
+            // The end of a completed task was told and acknowledged: nothing may follow it. Of other
+            // tasks, such as those that never got here, the master has to hear all the same.
+            let is_completed = framework.is_some_and(|framework| framework.has_completed(&task));
+            if !is_completed || *origin == Origin::Agent {
+                self.add_to_stream(now, update.clone(), None);
+            }
             self.acknowledge_to_executor(&update, origin);
             return;
         };
