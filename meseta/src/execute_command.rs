@@ -7,5 +7,8 @@ use crate::execute::{ExecuteOptions, run as run_framework};
 
 pub(crate) fn run(values: &Values) -> Result<i32> {
     let options = ExecuteOptions::from_flags(values)?;
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run_framework(options))
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(run_framework(options))
 }
