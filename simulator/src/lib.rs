@@ -1,1 +1,50 @@
 //! A whole cluster in one thread from one seed.
+//!
+//! A [`World`] holds a master, agents and frameworks, the wires between them, their disks and their one
+//! clock. The master and the agents are the real state machines of `core/`; the rest is a model. The
+//! seed decides everything: how long each message takes, which is lost or doubled, which process dies
+//! when and what of its last writes survives. After every step the invariants of ARCHITECTURE.md that
+//! can be seen from outside are checked:
+//!
+//! * 2: no resource is offered or used twice, by the master's books and by what really runs;
+//! * 3: no task disappears silently, and what a framework is told never goes backwards;
+//! * 5: what claims durability follows the write.
+//!
+//! After a time of faults all of them end, and the cluster must come to rest: every task is as its
+//! framework was told, every update that was called safe has arrived, and the master's books agree with
+//! what runs. A seed that fails fails again: `cargo run --release -p simulator -- --seed N`.
+
+mod happening;
+mod lane;
+mod ledger;
+pub mod random;
+mod schedule;
+pub mod settings;
+pub mod statistics;
+mod trace;
+mod world;
+
+pub use crate::settings::{Options, Sabotage, Trace};
+pub use crate::statistics::Statistics;
+pub use crate::world::{Outcome, World};
+
+/// Runs the cluster of one seed.
+///
+/// A panic of a state machine is a violation like any other.
+#[must_use]
+pub fn run(seed: u64, options: &Options) -> Outcome {
+    let options = options.clone();
+    let result = std::panic::catch_unwind(|| World::new(seed, options).run());
+    result.unwrap_or_else(|payload| {
+        let text = payload
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| payload.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        Outcome {
+            statistics: Statistics::default(),
+            violation: Some(format!("panic: {text}")),
+            checksum: 0,
+        }
+    })
+}

@@ -1,0 +1,120 @@
+//! What a run is told, and what it draws from its seed before it begins.
+
+use std::time::Duration;
+
+use crate::random::Random;
+
+/// What a run is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many things happen before the faults end and the cluster has to come to rest.
+    pub steps: u64,
+    /// How many agents; drawn from the seed if not given.
+    pub agents: Option<usize>,
+    /// How many frameworks; drawn from the seed if not given.
+    pub frameworks: Option<usize>,
+    /// Whether anything goes wrong.
+    pub faults: bool,
+    /// A defect put into the cluster on purpose, to prove that the checks can fail.
+    pub sabotage: Option<Sabotage>,
+    /// Whether to write down all that happens.
+    pub trace: Trace,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            steps: 2500,
+            agents: None,
+            frameworks: None,
+            faults: true,
+            sabotage: None,
+            trace: Trace::Off,
+        }
+    }
+}
+
+/// What is written down of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// Nothing, which is quickest.
+    Off,
+    /// A checksum over everything, to compare two runs.
+    Checksum,
+    /// One line for each thing that happens, on standard output.
+    Lines,
+}
+
+/// A defect that the checks must find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// The master acknowledges ends of tasks itself and does not tell the framework.
+    SwallowTerminalUpdates,
+    /// The master starts each task a second time under another name.
+    LaunchTwice,
+    /// The master's store confirms writes that it then forgets.
+    ForgetfulRegistry,
+    /// The agents' disks confirm writes that they then forget.
+    ForgetfulDisks,
+    /// Executors' ends are reported as if their tasks ran again.
+    RepeatOldUpdates,
+}
+
+/// All kinds of sabotage, with the names the command line has for them.
+pub const SABOTAGE: &[(&str, Sabotage)] = &[
+    ("swallow-terminal-updates", Sabotage::SwallowTerminalUpdates),
+    ("launch-twice", Sabotage::LaunchTwice),
+    ("forgetful-registry", Sabotage::ForgetfulRegistry),
+    ("forgetful-disks", Sabotage::ForgetfulDisks),
+    ("repeat-old-updates", Sabotage::RepeatOldUpdates),
+];
+
+/// What differs from seed to seed.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many agents.
+    pub agents: usize,
+    /// How many frameworks.
+    pub frameworks: usize,
+    /// `--agent_ping_timeout`.
+    pub ping_timeout: Duration,
+    /// `--max_agent_ping_timeouts`.
+    pub ping_timeouts_max: u32,
+    /// `--agent_reregister_timeout`.
+    pub reregister_timeout: Duration,
+    /// `--offer_timeout`.
+    pub offer_timeout: Option<Duration>,
+    /// `--registration_backoff_factor`.
+    pub registration_backoff: Duration,
+    /// The mean time between two faults, in milliseconds.
+    pub fault_interval: u64,
+    /// How many messages in a thousand arrive twice.
+    pub doubled: u64,
+    /// How many messages in a thousand take long.
+    pub slow: u64,
+    /// How many executors in a thousand are the framework's own.
+    pub custom_executors: u64,
+}
+
+impl Settings {
+    /// Draws the settings of a run.
+    #[must_use]
+    pub fn draw(random: &mut Random, options: &Options) -> Self {
+        let agents = usize::try_from(random.between(1, 4)).unwrap_or(1);
+        let frameworks = usize::try_from(random.between(1, 3)).unwrap_or(1);
+        let faults = if options.faults { 1 } else { 0 };
+        Self {
+            agents: options.agents.unwrap_or(agents),
+            frameworks: options.frameworks.unwrap_or(frameworks),
+            ping_timeout: random.millis(500, 5_000),
+            ping_timeouts_max: u32::try_from(random.between(2, 5)).unwrap_or(2),
+            reregister_timeout: random.millis(10_000, 60_000),
+            offer_timeout: random.chance(300).then(|| random.millis(1_000, 20_000)),
+            registration_backoff: random.millis(50, 1_000),
+            fault_interval: random.between(300, 8_000),
+            doubled: random.between(0, 60) * faults,
+            slow: random.between(0, 100),
+            custom_executors: [0, 200, 1000][random.index(3)],
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What a run counts, so that a reader sees that it was worth running.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Counters of one run, or of many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Things that happened.
+    pub steps: u64,
+    /// Faults put in, by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Tasks that frameworks launched.
+    pub tasks_launched: u64,
+    /// Tasks whose framework was told that they finished.
+    pub tasks_finished: u64,
+    /// Tasks whose framework was told another end.
+    pub tasks_ended_otherwise: u64,
+    /// Agents that were reported unreachable.
+    pub tasks_unreachable: u64,
+}
+
+impl Statistics {
+    /// Counts a fault.
+    pub fn fault(&mut self, kind: &'static str) {
+        *self.faults.entry(kind).or_default() += 1;
+    }
+
+    /// How many faults there were.
+    #[must_use]
+    pub fn faults_total(&self) -> u64 {
+        self.faults.values().sum()
+    }
+
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        for (kind, count) in &other.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+        self.tasks_launched += other.tasks_launched;
+        self.tasks_finished += other.tasks_finished;
+        self.tasks_ended_otherwise += other.tasks_ended_otherwise;
+        self.tasks_unreachable += other.tasks_unreachable;
+    }
+}
+
+impl fmt::Display for Statistics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} steps, {} faults, {} tasks launched, {} finished, {} ended otherwise, {} reports of \
+             unreachable tasks",
+            self.steps,
+            self.faults_total(),
+            self.tasks_launched,
+            self.tasks_finished,
+            self.tasks_ended_otherwise,
+            self.tasks_unreachable
+        )
+    }
+}

@@ -1,0 +1,141 @@
+//! What goes wrong, and the end of it.
+
+use std::time::Duration;
+
+use protocol::mesos::ContainerId;
+
+use crate::happening::Happening;
+use crate::world::World;
+use crate::world::wire::Break;
+
+/// How long the cluster has to come to rest once nothing goes wrong any more. The longest wait in
+/// it is the repetition of an update after ten minutes.
+const REST: Duration = Duration::from_secs(45 * 60);
+
+impl World {
+    /// Something goes wrong, and something else will.
+    pub(crate) fn fault(&mut self) {
+        if self.healing {
+            return;
+        }
+        let interval = self.settings.fault_interval;
+        self.plan(interval / 4, interval * 2, Happening::Fault);
+        let agent = self.random.index(self.agents.len());
+        let scheduler = self.random.index(self.schedulers.len());
+        let kind = match self.random.below(100) {
+            0..6 => {
+                self.crash_master(500, 8_000);
+                "master crashed"
+            }
+            6..18 => {
+                let high = if self.random.chance(300) { 60_000 } else { 5_000 };
+                self.crash_agent(agent, 500, high);
+                "agent crashed"
+            }
+            18..20 => {
+                self.reboot_agent(agent, 5_000, 40_000);
+                "agent host rebooted"
+            }
+            20..32 => {
+                self.break_connections(agent, Break::Reset);
+                "connection broken"
+            }
+            32..44 => {
+                self.partition(agent);
+                "agent partitioned"
+            }
+            44..50 => {
+                let high = if self.random.chance(300) { 90_000 } else { 5_000 };
+                self.crash_scheduler(scheduler, 200, high);
+                "scheduler crashed"
+            }
+            50..58 => {
+                let cut = self.now + self.random.millis(0, 200);
+                self.break_scheduler(scheduler, cut);
+                "scheduler stream broken"
+            }
+            58..62 => {
+                let until = self.now + self.random.millis(500, 15_000);
+                let host = &mut self.schedulers[scheduler];
+                host.upward.block(until);
+                host.downward.block(until);
+                "scheduler partitioned"
+            }
+            62..72 => {
+                let Some(container) = self.some_container(agent) else { return };
+                self.end_container(agent, &container, 11);
+                "executor crashed"
+            }
+            72..80 => {
+                let Some(container) = self.some_container(agent) else { return };
+                self.break_executor(agent, &container);
+                "executor stream broken"
+            }
+            80..84 => {
+                self.master.registry.failing = true;
+                return;
+            }
+            84..88 => {
+                self.master.registry.slow_until = self.now + Duration::from_secs(5);
+                "registry slow"
+            }
+            88..92 => {
+                self.agents[agent].slow_until = self.now + Duration::from_secs(5);
+                "disk slow"
+            }
+            92..95 => {
+                self.now += self.random.millis(1_000, 40_000);
+                "clock jumped"
+            }
+            _ => {
+                let life = self.agents[agent].life;
+                self.plan(0, 100, Happening::Detect { agent, life });
+                "master detected again"
+            }
+        };
+        self.statistics.fault(kind);
+        self.log.write(|| format!("    fault: {kind} (agent {agent}, scheduler {scheduler})"));
+    }
+
+    /// Messages of one direction, or of both, are held back; and the connections may break over it.
+    fn partition(&mut self, agent: usize) {
+        let length = if self.random.chance(300) { 60_000 } else { 10_000 };
+        let until = self.now + self.random.millis(300, length);
+        let directions = self.random.below(3);
+        if directions != 0 {
+            self.agents[agent].inward.block(until);
+        }
+        if directions != 1 {
+            self.agents[agent].outward.block(until);
+        }
+        if self.random.chance(400) {
+            self.break_connections(agent, Break::Reset);
+        }
+    }
+
+    fn some_container(&mut self, agent: usize) -> Option<ContainerId> {
+        let containers: Vec<ContainerId> = self.agents[agent].containers.keys().cloned().collect();
+        self.random.pick(&containers)
+    }
+
+    /// The faults end: everything comes back, and the cluster has to come to rest.
+    pub(crate) fn heal(&mut self) {
+        self.healing = true;
+        let now = self.now;
+        self.deadline = Some(now + REST);
+        self.log.write(|| format!("{now} the faults end"));
+        self.plan(100, 500, Happening::MasterStart);
+        for agent in 0..self.agents.len() {
+            self.agents[agent].inward.block(now);
+            self.agents[agent].outward.block(now);
+            self.plan(500, 1_000, Happening::AgentStart { agent });
+        }
+        for scheduler in 0..self.schedulers.len() {
+            self.schedulers[scheduler].upward.block(now);
+            self.schedulers[scheduler].downward.block(now);
+            self.plan(100, 500, Happening::SchedulerStart { scheduler });
+            self.quiet(scheduler);
+        }
+        self.schedule.add(now + Duration::from_secs(30), Happening::Inspection);
+    }
+}

@@ -1,0 +1,63 @@
+//! The master's store: writes become durable one after the other, and it may fail.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use master::registry::{AgentRecord, AgentStanding, FrameworkStanding, Record};
+use master::{RegistryChange, WriteId};
+use protocol::mesos::{AgentId, FrameworkId};
+use protocol::time::Timestamp;
+
+/// The store.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    records: BTreeMap<String, Vec<u8>>,
+    /// Writes under way, oldest first.
+    pub(crate) pending: VecDeque<(WriteId, Vec<RegistryChange>)>,
+    pub(crate) last: Timestamp,
+    /// The next write fails.
+    pub(crate) failing: bool,
+    /// Writes take long until then.
+    pub(crate) slow_until: Timestamp,
+}
+
+impl Registry {
+    pub(crate) fn apply(&mut self, changes: Vec<RegistryChange>) {
+        for change in changes {
+            match change.value {
+                Some(value) => self.records.insert(change.key, value),
+                None => self.records.remove(&change.key),
+            };
+        }
+    }
+
+    /// What a new master reads.
+    pub(crate) fn read(&self) -> Result<Vec<Record>, String> {
+        self.records
+            .iter()
+            .map(|(key, value)| Record::decode(key, value).map_err(|error| error.to_string()))
+            .collect()
+    }
+
+    /// What is durable of an agent.
+    pub(crate) fn standing(&self, agent: &AgentId) -> Option<AgentStanding> {
+        let key = format!("agent/{}", agent.value);
+        match Record::decode(&key, self.records.get(&key)?) {
+            Ok(Record::Agent(record)) => {
+                let AgentRecord { standing, .. } = *record;
+                Some(standing)
+            }
+            Ok(Record::Master(_) | Record::Framework(_)) | Err(_) => None,
+        }
+    }
+
+    /// Whether it is durable that a framework was removed.
+    pub(crate) fn is_removed(&self, framework: &FrameworkId) -> bool {
+        let key = format!("framework/{}", framework.value);
+        let record = self.records.get(&key).map(|value| Record::decode(&key, value));
+        matches!(
+            record,
+            Some(Ok(Record::Framework(record)))
+                if matches!(record.standing, FrameworkStanding::Removed { .. })
+        )
+    }
+}

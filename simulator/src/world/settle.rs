@@ -1,0 +1,148 @@
+//! What must hold once the faults are over and the cluster has come to rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use protocol::mesos::{FrameworkId, TaskId, TaskState};
+use protocol::scheduler::call;
+use resources::Resources;
+
+use crate::happening::Happening;
+use crate::world::{Violation, World};
+
+/// How long between two looks at a cluster that is to come to rest.
+const INSPECTION_INTERVAL: Duration = Duration::from_secs(20);
+
+impl World {
+    /// The framework wants nothing more.
+    pub(crate) fn quiet(&mut self, scheduler: usize) {
+        let suppress = call::Suppress::default();
+        self.call(scheduler, call::Type::Suppress, |call| call.suppress = Some(suppress));
+    }
+
+    /// Looks whether the cluster has come to rest; at the deadline it must have.
+    pub(crate) fn inspect(&mut self) {
+        let unrest = self.unrest();
+        match unrest {
+            None => self.at_rest = true,
+            Some(unrest) if self.deadline.is_some_and(|deadline| self.now >= deadline) => {
+                self.violate(unrest);
+            }
+            Some(unrest) => {
+                let now = self.now;
+                self.log.write(|| format!("{now} not at rest: {unrest}"));
+                self.schedule.add(now + INSPECTION_INTERVAL, Happening::Inspection);
+            }
+        }
+    }
+
+    /// What is not as it should be in a cluster at rest.
+    fn unrest(&mut self) -> Option<Violation> {
+        self.unrest_of_processes()
+            .or_else(|| self.unrest_of_tasks())
+            .or_else(|| self.unrest_of_updates())
+            .or_else(|| self.unrest_of_books())
+    }
+
+    fn unrest_of_processes(&self) -> Option<Violation> {
+        let Some(snapshot) = &self.master.snapshot else {
+            return Some("there is no master".to_owned());
+        };
+        for (index, scheduler) in self.schedulers.iter().enumerate() {
+            if !scheduler.is_subscribed {
+                return Some(format!("framework {index} is not subscribed"));
+            }
+        }
+        for (index, host) in self.agents.iter().enumerate() {
+            let registered =
+                snapshot.agents.values().any(|view| view.pid == host.pid && view.connected);
+            if host.core.is_none() || !registered {
+                return Some(format!("agent {index} is not registered"));
+            }
+        }
+        None
+    }
+
+    /// Invariant 3: what a framework was told last of each task is so.
+    fn unrest_of_tasks(&self) -> Option<Violation> {
+        let mut living: BTreeMap<&TaskId, (&FrameworkId, TaskState)> = BTreeMap::new();
+        for agent in 0..self.agents.len() {
+            for (framework, task, state) in self.living_tasks(agent) {
+                living.insert(task, (framework, state));
+            }
+        }
+        for (index, scheduler) in self.schedulers.iter().enumerate() {
+            for (task, entry) in &scheduler.book {
+                let told = entry.state;
+                let real = living.remove(task).map(|(_, state)| state);
+                let name = &task.value;
+                let agrees = match real {
+                    Some(real) => told == real,
+                    None => agent::task::is_terminal(told) || told == TaskState::TaskUnknown,
+                };
+                let is_gone = told == TaskState::TaskUnreachable && !self.is_member(&entry.agent);
+                if !agrees && !is_gone {
+                    return Some(format!(
+                        "invariant 3: framework {index} was told {told:?} of task {name}, which is \
+                         {real:?}"
+                    ));
+                }
+            }
+        }
+        let (task, (framework, state)) = living.pop_first()?;
+        Some(format!(
+            "invariant 3: task {} of {} is {state:?} and no framework knows",
+            task.value, framework.value
+        ))
+    }
+
+    /// Whether the agent of that id is in the cluster now.
+    fn is_member(&self, id: &protocol::mesos::AgentId) -> bool {
+        self.master.snapshot.as_ref().is_some_and(|snapshot| snapshot.agents.contains_key(id))
+    }
+
+    /// Invariants 3 and 5: every update that an agent called safe reached its framework.
+    fn unrest_of_updates(&self) -> Option<Violation> {
+        let lost = self.ledger.safe.iter().find_map(|uuid| {
+            let (task, index) = self.ledger.updates.get(uuid)?;
+            let owner = self.ledger.owners.get(task)?;
+            let is_present = self.owner(owner.scheduler) == *owner;
+            (is_present && !self.ledger.delivered.contains(uuid)).then_some((task, index))
+        });
+        let (task, index) = lost?;
+        Some(format!("invariant 3: update {index} of task {} was safe and is lost", task.value))
+    }
+
+    /// Invariant 2: the master counts as used what is used, no more and no less.
+    fn unrest_of_books(&self) -> Option<Violation> {
+        let snapshot = self.master.snapshot.as_ref()?;
+        let mut known = BTreeSet::new();
+        for view in snapshot.frameworks.values() {
+            for task in view.tasks.iter().filter(|task| !agent::task::is_terminal(task.state)) {
+                known.insert(&task.task_id);
+            }
+        }
+        for (index, host) in self.agents.iter().enumerate() {
+            let Some(core) = &host.core else { continue };
+            for (_, task, state) in self.living_tasks(index) {
+                if !known.remove(task) {
+                    let name = &task.value;
+                    return Some(format!("task {name} is {state:?} and the master does not know"));
+                }
+            }
+            let counted: Resources = snapshot
+                .agents
+                .values()
+                .filter(|view| view.pid == host.pid)
+                .map(|view| view.used_resources.unallocated())
+                .sum();
+            let used = self.really_used(index);
+            if counted != used {
+                return Some(format!("the master counts {counted} on agent {index}, not {used}"));
+            }
+            let _ = core;
+        }
+        let task = known.pop_first()?;
+        Some(format!("the master believes that task {} runs", task.value))
+    }
+}
