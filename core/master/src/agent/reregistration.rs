@@ -234,6 +234,7 @@ impl Master {
         let oversubscribed = agent.total.revocable();
         agent.total = total_resources(&message.slave, &agent.checkpointed);
         agent.total += &oversubscribed;
+        let new_attributes = agent.info.attributes != message.slave.attributes;
         agent.info = Arc::new(message.slave);
         agent.reregistered_time = Some(now);
         let was_connected = std::mem::replace(&mut agent.connected, true);
@@ -248,6 +249,9 @@ impl Master {
         self.effects.push(Effect::Link { pid: pid.clone() });
         self.withdraw_impossible_offers(&id);
         self.allocator.update_agent(&id, profile);
+        if new_attributes {
+            self.allocator.clear_agent_filters(&id);
+        }
         if let Some(timer) = timer {
             self.timers.cancel(timer);
         }

@@ -1,6 +1,6 @@
 //! A framework subscribes: for the first time, again, or with a new scheduler in place of the old.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use protocol::mesos::{FrameworkId, FrameworkInfo, OfferId};
 use protocol::messages::MasterToAgent;
 use protocol::pid::Pid;
 use protocol::scheduler;
+use resources::{Quantities, Quantity};
 
 use crate::Master;
 use crate::effect::{Effect, Response};
@@ -356,7 +357,24 @@ pub(crate) fn profile(framework: &Framework) -> allocator::FrameworkProfile {
             reservation_refinement: capabilities.reservation_refinement,
             region_aware: capabilities.region_aware,
         },
-        minimum_allocatable: std::collections::BTreeMap::new(),
+        minimum_allocatable: minimum_allocatable(&framework.info),
         active: framework.active(),
     }
+}
+
+/// `FrameworkInfo.offer_filters`: the least an offer must hold, for roles that ask for it.
+fn minimum_allocatable(info: &FrameworkInfo) -> BTreeMap<String, Vec<Quantities>> {
+    let filters = info.offer_filters.iter().filter_map(|(role, filters)| {
+        let minimum = filters.min_allocatable_resources.as_ref()?;
+        let alternatives = minimum.quantities.iter().map(|alternative| {
+            let mut quantities = Quantities::new();
+            for (name, scalar) in &alternative.quantities {
+                let quantity = Quantity::from_f64(scalar.value).unwrap_or(Quantity::ZERO);
+                quantities.increase(name, quantity);
+            }
+            quantities
+        });
+        Some((role.clone(), alternatives.collect()))
+    });
+    filters.collect()
 }

@@ -395,6 +395,34 @@ fn multi_role_frameworks_see_the_role_of_an_offer() {
 }
 
 #[test]
+fn a_framework_may_ask_for_larger_offers() {
+    use protocol::mesos::offer_filters::{MinAllocatableResources, ResourceQuantities};
+    let wanting = |cpus: f64| {
+        let scalar = protocol::mesos::value::Scalar { value: cpus, ..Default::default() };
+        let quantities = ResourceQuantities {
+            quantities: [("cpus".to_owned(), scalar)].into(),
+            ..Default::default()
+        };
+        let minimum =
+            MinAllocatableResources { quantities: vec![quantities], ..Default::default() };
+        let filters = protocol::mesos::OfferFilters {
+            min_allocatable_resources: Some(minimum),
+            ..Default::default()
+        };
+        protocol::mesos::FrameworkInfo {
+            offer_filters: [("*".to_owned(), filters)].into(),
+            ..framework_info("jobs")
+        }
+    };
+    let mut cluster = Cluster::new();
+    cluster.add_agent(1);
+    let (scheduler, effects) = cluster.subscribe(wanting(5.0));
+    assert!(offers(&effects, scheduler.connection).is_empty(), "the agent has 4 cpus");
+    let (scheduler, effects) = cluster.subscribe(wanting(4.0));
+    assert_eq!(offers(&effects, scheduler.connection).len(), 1);
+}
+
+#[test]
 fn accepts_without_operations_return_everything() {
     let (mut cluster, agent, scheduler, offer) = Cluster::with_offer(framework_info("jobs"));
     let (answer, _) = cluster.call(&scheduler, accept_call(vec![offer.id], vec![]));
