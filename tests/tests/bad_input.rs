@@ -216,13 +216,18 @@ fn tasks_that_make_no_sense_get_task_error() {
     idle.as_object_mut().expect("an object").remove("command");
     let mut foreign = scheduler.task("foreign", &offer, "true");
     foreign["agent_id"] = json!({"value": "no-such-agent"});
-    let tasks = [huge, twin.clone(), twin, negative, idle, foreign];
+    let tasks = [huge, twin.clone(), twin, idle, foreign];
     scheduler.launch(&offer, &tasks, 0.0);
-    for task in ["huge", "negative", "idle", "foreign"] {
+    for task in ["huge", "idle", "foreign"] {
         scheduler.wait_for_state(task, "TASK_ERROR", LIMIT);
     }
     scheduler.wait_for_state("twin", "TASK_RUNNING", LIMIT);
     scheduler.wait_for_state("twin", "TASK_ERROR", LIMIT);
+    // A resource that is none makes its whole operation invalid, as in Mesos.
+    let offer = scheduler.next_offer(LIMIT);
+    negative["agent_id"] = offer["agent_id"].clone();
+    scheduler.launch(&offer, &[negative], 0.0);
+    scheduler.wait_for_state("negative", "TASK_ERROR", LIMIT);
 }
 
 #[test]

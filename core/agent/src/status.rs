@@ -438,9 +438,15 @@ fn add_container_status(
     executor: &Executor,
     status: &mut mesos::TaskStatus,
 ) {
-    let Some(known) = &executor.container_status else { return };
+    // An executor may speak before the containers have told that it runs.
+    let is_heard = status.source == Some(task_status::Source::SourceExecutor);
+    if executor.container_status.is_none() && !is_heard {
+        return;
+    }
     let mut of_task = status.container_status.take().unwrap_or_default();
-    merge_container_status(&mut of_task, known);
+    if let Some(known) = &executor.container_status {
+        merge_container_status(&mut of_task, known);
+    }
     if of_task.container_id.is_none() {
         of_task.container_id = Some(executor.container.clone());
     }
