@@ -68,7 +68,7 @@ fn reregistration(tasks: usize) -> ReregisterSlaveMessage {
         frameworks: vec![FrameworkInfo {
             user: "root".into(),
             name: "marathon".into(),
-            id: Some(framework_id.clone()),
+            id: Some(framework_id),
             ..Default::default()
         }],
         version: Some("1.11.0".into()),
@@ -90,14 +90,11 @@ fn task(number: usize, framework_id: &FrameworkId) -> Task {
         agent_id: Some(agent_id.clone()),
         timestamp: Some(1_700_000_000.25),
         uuid: Some(vec![7; 16]),
-        container_status: Some(
-            ContainerStatus {
-                network_infos: vec![network],
-                executor_pid: Some(4242),
-                ..Default::default()
-            }
-            .into(),
-        ),
+        container_status: Some(ContainerStatus {
+            network_infos: vec![network],
+            executor_pid: Some(4242),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     Task {
