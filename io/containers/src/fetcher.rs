@@ -12,13 +12,17 @@ mod request;
 mod transfer;
 
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::fs::OpenOptions;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
 
 pub use request::{Item, Request, RequestError};
 
@@ -27,6 +31,7 @@ use crate::system;
 use crate::tree::TreeSeed;
 use crate::wait_status;
 use directory::{Directory, DirectoryError};
+use extract::Limits;
 
 /// The subcommand that runs [`main`].
 const SUBCOMMAND: &str = "fetcher";
@@ -34,19 +39,30 @@ const SUBCOMMAND: &str = "fetcher";
 /// The longest request that is read.
 const REQUEST_BYTES_MAX: u64 = 16 << 20;
 
+/// What each line of the log starts with, among those of the container.
+const LOG_PREFIX: &str = "fetcher: ";
+
+/// How much of the last line of the log becomes the reason of a failure.
+const LAST_LINE_BYTES_MAX: u64 = 4 << 10;
+
+/// The memory that the child may take.
+const MEMORY_BYTES_MAX: u64 = 1 << 30;
+
 /// How often the child is looked at on a kernel without pidfds.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What the child inherits of our environment: where programs and certificates are, and proxies.
-const INHERITED: [&str; 9] = [
+const INHERITED: [&str; 11] = [
     "PATH",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "http_proxy",
     "https_proxy",
+    "all_proxy",
     "no_proxy",
     "HTTP_PROXY",
     "HTTPS_PROXY",
+    "ALL_PROXY",
     "NO_PROXY",
 ];
 
@@ -60,10 +76,12 @@ pub enum FetchError {
     #[error("failed to send the request to the fetcher")]
     Send(#[source] io::Error),
     /// The child failed; its log is in the container's `stderr`.
-    #[error("the fetcher {}", wait_status::describe(*status))]
+    #[error("the fetcher {}: {message}", wait_status::describe(*status))]
     Failed {
         /// How it ended.
         status: ExitStatus,
+        /// The last line of its log.
+        message: String,
     },
     /// Somebody else waited for the child.
     #[error("the fetcher's exit status was lost")]
@@ -74,17 +92,20 @@ pub enum FetchError {
 #[derive(Debug)]
 pub struct FetchProcess {
     seed: TreeSeed,
+    log: PathBuf,
 }
 
 impl FetchProcess {
     /// Starts the child. `current_exe` is the program whose subcommand `fetcher` calls [`main`].
     ///
-    /// Blocks until the child has read the request, which it does first of all.
+    /// Blocks until the child has read the request, which it does first of all. The child does not
+    /// outlive the calling thread.
     ///
     /// # Errors
     /// See [`FetchError`]; nothing runs then.
     pub fn start(current_exe: &Path, request: &Request) -> Result<Self, FetchError> {
         let user = request.user.as_deref().map(UserIdentity::look_up).transpose()?;
+        let log = request.directory.join("stderr");
         let (reader, mut writer) = io::pipe().map_err(FetchError::Send)?;
         let environment: Vec<(OsString, OsString)> = INHERITED
             .iter()
@@ -101,10 +122,10 @@ impl FetchProcess {
             user: user.as_ref(),
             stdin: Some(OwnedFd::from(reader)),
             stdout: &Output::File(request.directory.join("stdout")),
-            stderr: &Output::File(request.directory.join("stderr")),
+            stderr: &Output::File(log.clone()),
         })?;
         let seed = TreeSeed { leader: spawned.pid, start_time: spawned.start_time, marker: None };
-        let process = Self { seed };
+        let process = Self { seed, log };
         if let Err(error) = writer.write_all(&request.to_json()) {
             // It ended before it had read everything; how it ended says more than a broken pipe.
             drop(writer);
@@ -130,7 +151,10 @@ impl FetchProcess {
         loop {
             match system::try_wait(pid).map_err(FetchError::NoStatus)? {
                 Some(status) if status.success() => return Ok(()),
-                Some(status) => return Err(FetchError::Failed { status }),
+                Some(status) => {
+                    let message = last_line(&self.log).unwrap_or_default();
+                    return Err(FetchError::Failed { status, message });
+                }
                 None => {}
             }
             match &pidfd {
@@ -145,6 +169,22 @@ impl FetchProcess {
     }
 }
 
+/// The end of the fetcher's log. The file lies where strangers may write, so it is not trusted to be
+/// a file.
+fn last_line(path: &Path) -> io::Result<String> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LAST_LINE_BYTES_MAX)))?;
+    let mut text = Vec::new();
+    file.take(LAST_LINE_BYTES_MAX).read_to_end(&mut text)?;
+    let text = String::from_utf8_lossy(&text);
+    let line = text.trim_end().lines().next_back().unwrap_or_default();
+    Ok(line.strip_prefix(LOG_PREFIX).unwrap_or(line).to_owned())
+}
+
 /// Fetches everything a request asks for; blocks meanwhile.
 ///
 /// # Errors
@@ -153,9 +193,18 @@ pub fn run_in_child(current_exe: &Path, request: &Request) -> Result<(), FetchEr
     FetchProcess::start(current_exe, request)?.wait()
 }
 
+/// Binds the child's life to that of the thread which started it, and bounds the memory a crafted
+/// archive can make it take. Both guard against what goes wrong elsewhere, so the fetcher also works
+/// where the system refuses them.
+fn guard() {
+    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+    let _ = setrlimit(Resource::RLIMIT_DATA, MEMORY_BYTES_MAX, MEMORY_BYTES_MAX);
+}
+
 /// The child: reads the request from standard input, fetches, and gives the exit code.
 #[must_use]
 pub fn main() -> i32 {
+    guard();
     let mut text = Vec::new();
     let request = match io::stdin().lock().take(REQUEST_BYTES_MAX).read_to_end(&mut text) {
         Ok(_) => Request::from_json(&text),
@@ -202,7 +251,7 @@ fn fetch(request: &Request, item: &Item) -> Result<String, ItemError> {
     transfer::transfer(&source, &directory, Path::new(&name), request.stall_timeout)?;
     if item.executable {
         directory.make_executable(Path::new(&name))?;
-    } else if item.extract && !extract::extract(&directory, Path::new(&name))? {
+    } else if item.extract && !extract::extract(&directory, Path::new(&name), Limits::default())? {
         log(&format!("'{name}' is not extracted, because its name is not that of an archive"));
     }
     Ok(name)
@@ -221,7 +270,8 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 
 fn log(text: &str) {
     // A container's directory on a full disk is no reason to fail here.
-    let _ = writeln!(io::stderr().lock(), "fetcher: {text}");
+    let text = text.replace(['\n', '\r'], " ");
+    let _ = writeln!(io::stderr().lock(), "{LOG_PREFIX}{text}");
 }
 
 #[cfg(test)]

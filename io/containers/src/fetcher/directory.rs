@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
+use std::process;
 
 /// What an executable gets.
 const EXECUTABLE_MODE: u32 = 0o755;
@@ -27,6 +28,8 @@ pub(super) enum DirectoryError {
     Write { path: PathBuf, source: io::Error },
     #[error("failed to read '{}'", path.display())]
     Read { path: PathBuf, source: io::Error },
+    #[error("'{}' is not a plain file, so it gets no second name", .0.display())]
+    LinkToSpecial(PathBuf),
 }
 
 impl Directory {
@@ -59,11 +62,13 @@ impl Directory {
             Ok(()) => Ok(folder.to_owned()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let real = folder.canonicalize().map_err(failed)?;
-                if real.starts_with(&self.root) {
-                    Ok(real)
-                } else {
-                    Err(DirectoryError::Escape(name.to_owned()))
+                if !real.starts_with(&self.root) {
+                    return Err(DirectoryError::Escape(name.to_owned()));
                 }
+                if !real.is_dir() {
+                    return Err(failed(io::ErrorKind::NotADirectory.into()));
+                }
+                Ok(real)
             }
             Err(error) => Err(failed(error)),
         }
@@ -86,13 +91,27 @@ impl Directory {
         Ok(file)
     }
 
-    /// Makes a directory unless it is there.
-    pub(super) fn create_directory(&self, name: &Path) -> Result<(), DirectoryError> {
+    /// Makes a file under a temporary name and opens it for writing. It gets its own name when it is
+    /// complete ([`Incomplete::complete`]), so that nobody takes a part for the whole.
+    pub(super) fn begin(
+        &self,
+        name: &Path,
+        mode: u32,
+    ) -> Result<(File, Incomplete), DirectoryError> {
+        let path = self.prepare(name)?;
+        let temporary = name.with_file_name(format!(".fetching-{}", process::id()));
+        let file = self.create(&temporary, mode)?;
+        let temporary = self.prepare(&temporary)?;
+        Ok((file, Incomplete { temporary, path, name: name.to_owned() }))
+    }
+
+    /// Makes a directory unless it is there, and gives its real path; none when it is the root.
+    pub(super) fn create_directory(&self, name: &Path) -> Result<Option<PathBuf>, DirectoryError> {
         if plain(name).is_some_and(|plain| plain.as_os_str().is_empty()) {
-            return Ok(());
+            return Ok(None);
         }
         let path = self.prepare(name)?;
-        self.enter(&path, name).map(drop)
+        self.enter(&path, name).map(Some)
     }
 
     /// Makes a symbolic link, whose target stays inside however it is followed.
@@ -120,6 +139,11 @@ impl Directory {
         if existing == path {
             return Ok(());
         }
+        // A symbolic link means something else in another folder, so it gets no second name.
+        let metadata = fs::symlink_metadata(&existing).map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(DirectoryError::LinkToSpecial(target.to_owned()));
+        }
         remove(&path).map_err(failed)?;
         fs::hard_link(existing, path).map_err(failed)
     }
@@ -138,6 +162,29 @@ impl Directory {
         self.read(name)?
             .set_permissions(Permissions::from_mode(EXECUTABLE_MODE))
             .map_err(|source| DirectoryError::Write { path: name.to_owned(), source })
+    }
+}
+
+/// A file under a temporary name, removed unless it is completed.
+#[derive(Debug)]
+pub(super) struct Incomplete {
+    temporary: PathBuf,
+    path: PathBuf,
+    name: PathBuf,
+}
+
+impl Incomplete {
+    /// Gives the file its name; a file or link of this name is replaced.
+    pub(super) fn complete(self) -> Result<(), DirectoryError> {
+        fs::rename(&self.temporary, &self.path)
+            .map_err(|source| DirectoryError::Write { path: self.name.clone(), source })
+    }
+}
+
+impl Drop for Incomplete {
+    fn drop(&mut self) {
+        // After a success there is nothing of this name.
+        let _ = fs::remove_file(&self.temporary);
     }
 }
 

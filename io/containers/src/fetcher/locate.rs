@@ -31,8 +31,9 @@ pub(super) enum SourceError {
     Scheme(String),
 }
 
-/// The source a URI names, and the name of the thing: what follows the last slash, query and all, as
-/// in Mesos (users append `?/name` to give a download its name).
+/// The source a URI names, and the name of the thing: what follows the last slash. A query is no part
+/// of it, but a slash in the query counts, as in Mesos (users append `?/name` to give a download its
+/// name).
 pub(super) fn locate(
     uri: &str,
     frameworks_home: Option<&Path>,
@@ -45,7 +46,12 @@ pub(super) fn locate(
         Some((scheme, path)) => (Some(scheme.to_ascii_lowercase()), path),
         None => (None, uri),
     };
+    let path = if scheme.is_some() { path } else { path.trim_end_matches('/') };
     let name = path.rsplit('/').next().unwrap_or(path);
+    let name = match scheme.as_deref() {
+        Some("http" | "https") => name.split(['?', '#']).next().unwrap_or(name),
+        Some(_) | None => name,
+    };
     if matches!(name, "" | "." | "..") || (scheme.is_some() && !path.contains('/')) {
         return Err(SourceError::MissingPath);
     }
@@ -81,7 +87,10 @@ mod tests {
         assert_eq!(locate("file:///a/b", None), file("/a/b", "b"));
         assert_eq!(locate("file://localhost/a/b", None), file("/a/b", "b"));
         assert_eq!(locate("a/b", home), file("/home/a/b", "b"));
-        assert_eq!(locate("  http://h/a/b?c=d", None), url("http://h/a/b?c=d", "b?c=d"));
+        assert_eq!(locate("  http://h/a/b?c=d", None), url("http://h/a/b?c=d", "b"));
+        assert_eq!(locate("http://h/b.tgz?c=d#e", None), url("http://h/b.tgz?c=d#e", "b.tgz"));
+        assert_eq!(locate("/a/b?c", None), file("/a/b?c", "b?c"));
+        assert_eq!(locate("/a/b/", None), file("/a/b", "b"));
         assert_eq!(locate("HTTPS://h:1/x?/a", None), url("HTTPS://h:1/x?/a", "a"));
     }
 
@@ -91,6 +100,7 @@ mod tests {
         assert_eq!(locate("file://a/b", None), Err(SourceError::RelativeFile));
         assert_eq!(locate("http://host", None), Err(SourceError::MissingPath));
         assert_eq!(locate("http://host/", None), Err(SourceError::MissingPath));
+        assert_eq!(locate("http://host/?a=b", None), Err(SourceError::MissingPath));
         assert_eq!(locate("/a/..", None), Err(SourceError::MissingPath));
         assert_eq!(locate("", None), Err(SourceError::MissingPath));
         assert_eq!(locate("/a'b", None), Err(SourceError::IllegalCharacters));

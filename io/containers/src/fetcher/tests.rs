@@ -43,6 +43,14 @@ impl Fixture {
         fs::read_to_string(self.sandbox(name)).unwrap()
     }
 
+    fn names(&self) -> Vec<String> {
+        let entries = self.request.directory.read_dir().unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
     fn mode(&self, name: &str) -> u32 {
         fs::metadata(self.sandbox(name)).unwrap().permissions().mode() & 0o7777
     }
@@ -147,8 +155,8 @@ fn zip(entries: &[(&str, u32, &str)]) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
-/// Serves one connection with these bytes, then keeps it open for so long.
-fn serve(response: Vec<u8>, linger: Duration) -> (String, JoinHandle<()>) {
+/// Serves one connection with these bytes, then keeps it open for so long. Gives the request.
+fn serve(response: Vec<u8>, linger: Duration) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = std::thread::spawn(move || {
@@ -157,13 +165,14 @@ fn serve(response: Vec<u8>, linger: Duration) -> (String, JoinHandle<()>) {
         while !request.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
             if stream.read(&mut byte).unwrap_or(0) == 0 {
-                return;
+                break;
             }
             request.push(byte[0]);
         }
         // The client may have hung up.
         let _ = stream.write_all(&response);
         std::thread::sleep(linger);
+        String::from_utf8_lossy(&request).into_owned()
     });
     (address.to_string(), server)
 }
@@ -240,6 +249,63 @@ fn hostile_archives_are_refused() {
     }
     let zip = zip(&[("out", libc::S_IFLNK | 0o777, "../precious")]);
     escapes(Fixture::new().refuse("a.zip", &zip));
+}
+
+#[test]
+fn a_second_name_for_a_link_is_refused() {
+    // In the top folder the link would lead out.
+    let text = Fixture::new().refuse(
+        "a.tar",
+        &tar(&[
+            (header(EntryType::Directory, "folder/", 0, 0o755), ""),
+            (link(EntryType::Symlink, "folder/top", ".."), ""),
+            (link(EntryType::Link, "out", "folder/top"), ""),
+        ]),
+    );
+    assert!(text.contains("'folder/top' is not a plain file"), "{text}");
+}
+
+#[test]
+fn archives_take_no_more_than_their_bounds() {
+    let fixture = Fixture::new();
+    let directory = Directory::open(&fixture.request.directory).unwrap();
+    let extract = |name: &str, archive: &[u8], bytes, entries| {
+        fs::write(fixture.sandbox(name), archive).unwrap();
+        let limits = Limits { bytes, entries };
+        extract::extract(&directory, Path::new(name), limits).map_err(|error| error.to_string())
+    };
+    let bytes = |max: u64| Err(format!("the archive unpacks to more than {max} bytes"));
+    let text = "x".repeat(100_000);
+    assert_eq!(extract("a.gz", &gz(text.as_bytes()), 100_000, 1), Ok(true));
+    assert_eq!(extract("a.gz", &gz(text.as_bytes()), 99_999, 1), bytes(99_999));
+    assert_eq!(extract("a.zip", &zip(&[("a", 0o644, &text)]), 99_999, 1), bytes(99_999));
+    // What comes after the end of a tar archive is read for the checksum and counts too.
+    let mut long = good_tar();
+    long.resize(1_000_000, 0);
+    assert_eq!(extract("a.tgz", &gz(&long), 100_000, 9), bytes(100_000));
+    let entries = |max: u64| Err(format!("the archive has more than {max} entries"));
+    assert_eq!(extract("b.tar", &good_tar(), 100_000, 6), Ok(true));
+    assert_eq!(extract("b.tar", &good_tar(), 100_000, 5), entries(5));
+    let two = zip(&[("a", 0o644, ""), ("b", 0o644, "")]);
+    assert_eq!(extract("b.zip", &two, 100_000, 1), entries(1));
+}
+
+#[test]
+fn folders_and_files_get_the_attributes_of_the_archive() {
+    let mut closed = header(EntryType::Directory, "closed/", 0, 0o2550);
+    closed.set_mtime(1_000_000_000);
+    closed.set_cksum();
+    let mut inside = file("closed/inside", "inside");
+    inside.0.set_mtime(1_100_000_000);
+    inside.0.set_cksum();
+    let fixture = Fixture::new();
+    fixture.home("a.tar", &tar(&[(closed, ""), inside]));
+    fixture.fetch("a.tar").unwrap();
+    assert_eq!(fixture.mode("closed"), 0o550);
+    let modified = |name| fs::metadata(fixture.sandbox(name)).unwrap().modified().unwrap();
+    let at = |seconds| std::time::UNIX_EPOCH + Duration::from_secs(seconds);
+    assert_eq!(modified("closed"), at(1_000_000_000));
+    assert_eq!(modified("closed/inside"), at(1_100_000_000));
 }
 
 #[test]
@@ -327,15 +393,41 @@ fn http_brings_files_and_says_what_is_wrong() {
     let error = fixture.fetch(&format!("http://{address}/x")).unwrap_err();
     assert_eq!(error.to_string(), "received HTTP return code 404");
 
-    // A body that ends early.
-    let short = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc".to_vec();
-    let (address, _server) = serve(short, Duration::ZERO);
-    assert!(fixture.fetch(&format!("http://{address}/x")).is_err());
+    // A body that ends early leaves what was there before.
+    fs::write(fixture.sandbox("x"), "before").unwrap();
+    let before = fixture.names();
+    for head in ["Content-Length: 10", "Transfer-Encoding: chunked"] {
+        let short = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n3\r\nabc\r\n").into_bytes();
+        let (address, _server) = serve(short, Duration::ZERO);
+        let error = fixture.fetch(&format!("http://{address}/x")).unwrap_err();
+        assert!(matches!(error, ItemError::Transfer(_)), "{error}");
+        assert_eq!((fixture.read("x"), fixture.names()), ("before".to_owned(), before.clone()));
+    }
 
     // Somebody who does not speak TLS, and waits for the rest of the request.
     fixture.request.stall_timeout = Duration::from_millis(300);
     let (address, _server) = serve(ok(b"x"), Duration::ZERO);
     assert!(fixture.fetch(&format!("https://{address}/x")).is_err());
+}
+
+#[test]
+fn redirects_are_followed_and_passwords_sent() {
+    let fixture = Fixture::new();
+    let (target, _server) = serve(ok(b"content"), Duration::ZERO);
+    let moved = format!(
+        "HTTP/1.1 302 Found\r\nLocation: http://{target}/other\r\nContent-Length: 0\r\n\r\n"
+    );
+    let (address, _server) = serve(moved.into_bytes(), Duration::ZERO);
+    fixture.fetch(&format!("http://{address}/x")).unwrap();
+    assert_eq!(fixture.read("x"), "content");
+
+    let (address, server) = serve(ok(b"secret"), Duration::ZERO);
+    fixture.fetch(&format!("http://user:pass%21@{address}/secret?a=b")).unwrap();
+    assert_eq!(fixture.read("secret"), "secret");
+    let request = server.join().unwrap().to_ascii_lowercase();
+    assert!(request.starts_with("get /secret?a=b http/1.1\r\n"), "{request}");
+    // base64 of `user:pass!`, in lower case.
+    assert!(request.contains("\r\nauthorization: basic dxnlcjpwyxnziq==\r\n"), "{request}");
 }
 
 #[test]
@@ -359,6 +451,9 @@ fn local_files_keep_their_permissions_and_directories_are_refused() {
     fixture.fetch(&format!("file://{}", path.display())).unwrap();
     assert_eq!(fixture.mode("script"), 0o750);
     let error = fixture.fetch(&path.parent().unwrap().display().to_string()).unwrap_err();
+    assert!(error.to_string().ends_with("is not a plain file"));
+    nix::unistd::mkfifo(&fixture.sandbox("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = fixture.fetch(fixture.sandbox("pipe").to_str().unwrap()).unwrap_err();
     assert!(error.to_string().ends_with("is not a plain file"));
     let error = fixture.fetch("/no/such/file").unwrap_err();
     assert!(with_causes(&error).contains("No such file"));
