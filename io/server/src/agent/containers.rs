@@ -198,7 +198,9 @@ impl Containers {
             items: launch.command.uris.iter().map(item).collect(),
         };
         fetcher::run_in_child(&settings.program, &request)
-            .map_err(|error| format!("Failed to fetch all URIs for the container: {error}"))
+            .map_err(|error| {
+                format!("Failed to fetch all URIs for the container: {}", with_causes(&error))
+            })
     }
 
     fn fork(&self, launch: &ContainerLaunch) -> Result<mesos::ContainerStatus, String> {

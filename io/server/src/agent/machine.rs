@@ -64,24 +64,7 @@ struct Waiting {
     answer: oneshot::Sender<Result<(), Response>>,
 }
 
-/// The state machine with everything its effects need.
-pub(super) struct AgentMachine {
-    pub core: Agent,
-    pub node: Node,
-    pub writer: Writer,
-    pub containers: Containers,
-    pub detection: Detection,
-    pub inputs: Inputs<Input>,
-    pub runtime: Handle,
-    pub work_dir: PathBuf,
-    pub exit: watch::Sender<Option<Exit>>,
-    requests: BTreeMap<RequestId, oneshot::Sender<Response>>,
-    requests_seen: u64,
-    waiting: BTreeMap<ConnectionId, Waiting>,
-    streams: BTreeMap<ConnectionId, Stream>,
-}
-
-/// What [`AgentMachine`] is made of.
+/// What [`AgentMachine`] needs to carry effects out.
 pub(super) struct Parts {
     pub core: Agent,
     pub node: Node,
@@ -94,19 +77,20 @@ pub(super) struct Parts {
     pub exit: watch::Sender<Option<Exit>>,
 }
 
+/// The state machine with those who wait for its answers.
+pub(super) struct AgentMachine {
+    parts: Parts,
+    requests: BTreeMap<RequestId, oneshot::Sender<Response>>,
+    requests_seen: u64,
+    waiting: BTreeMap<ConnectionId, Waiting>,
+    streams: BTreeMap<ConnectionId, Stream>,
+}
+
 impl AgentMachine {
     /// Takes the parts and carries out what the core wants first.
     pub(super) fn new(parts: Parts, effects: Vec<Effect>) -> Self {
         let mut machine = Self {
-            core: parts.core,
-            node: parts.node,
-            writer: parts.writer,
-            containers: parts.containers,
-            detection: parts.detection,
-            inputs: parts.inputs,
-            runtime: parts.runtime,
-            work_dir: parts.work_dir,
-            exit: parts.exit,
+            parts,
             requests: BTreeMap::new(),
             requests_seen: 0,
             waiting: BTreeMap::new(),
@@ -114,7 +98,7 @@ impl AgentMachine {
         };
         if machine.perform_all(effects).is_break() {
             // The loop ends with its first input; there is one from the detector at the latest.
-            let _ = machine.inputs.complete(Input::Stop);
+            let _ = machine.parts.inputs.complete(Input::Stop);
         }
         machine
     }
@@ -125,24 +109,24 @@ impl AgentMachine {
 
     fn perform(&mut self, effect: Effect) -> ControlFlow<()> {
         match effect {
-            Effect::LinkMaster { pid } => self.node.relink(&pid),
+            Effect::LinkMaster { pid } => self.parts.node.relink(&pid),
             Effect::Authenticate { master } => {
                 let result = Err("this agent has no credential".to_owned());
                 self.tell(Event::Authenticated { master, result });
             }
-            Effect::DetectMaster => self.detection.again(),
+            Effect::DetectMaster => self.parts.detection.again(),
             Effect::SendToMaster { to, message } => {
-                self.node.send(ACTOR, &to, message.name(), message.encode());
+                self.parts.node.send(ACTOR, &to, message.name(), message.encode());
             }
-            Effect::Checkpoint { write, changes } => self.writer.write(write, changes),
+            Effect::Checkpoint { write, changes } => self.parts.writer.write(write, changes),
             Effect::CreateSandbox { container, directory, user } => {
-                self.containers.create_sandbox(&container, &directory, user.as_deref());
+                self.parts.containers.create_sandbox(&container, &directory, user.as_deref());
             }
-            Effect::LaunchContainer(launch) => self.containers.launch(launch),
+            Effect::LaunchContainer(launch) => self.parts.containers.launch(launch),
             // Without isolators there is nothing to set.
             Effect::UpdateContainer { container: _, resources: _, limits: _ } => {}
-            Effect::DestroyContainer { container } => self.containers.destroy(container),
-            Effect::RecoverContainers { containers } => self.containers.recover(containers),
+            Effect::DestroyContainer { container } => self.parts.containers.destroy(container),
+            Effect::RecoverContainers { containers } => self.parts.containers.recover(containers),
             Effect::AcceptExecutor { connection } => self.accept(connection),
             Effect::RefuseExecutor { connection, response } => {
                 if let Some(waiting) = self.waiting.remove(&connection) {
@@ -161,7 +145,7 @@ impl AgentMachine {
             Effect::MeasureDiskUsage => self.measure_disk_usage(),
             Effect::Log { severity, message } => log(severity, &message),
             Effect::Exit { code, reason } => {
-                self.exit.send_replace(Some(Exit { code, reason }));
+                self.parts.exit.send_replace(Some(Exit { code, reason }));
                 return ControlFlow::Break(());
             }
         }
@@ -170,7 +154,7 @@ impl AgentMachine {
 
     fn tell(&self, event: Event) {
         // The loop is running: it is this one.
-        let _ = self.inputs.complete(Input::Event(Box::new(event)));
+        let _ = self.parts.inputs.complete(Input::Event(Box::new(event)));
     }
 
     fn accept(&mut self, connection: ConnectionId) {
@@ -194,8 +178,8 @@ impl AgentMachine {
     }
 
     fn remove_directory(&self, path: String) {
-        let inputs = self.inputs.clone();
-        self.runtime.spawn_blocking(move || {
+        let inputs = self.parts.inputs.clone();
+        self.parts.runtime.spawn_blocking(move || {
             let removed = std::fs::remove_dir_all(&path);
             let succeeded = match &removed {
                 Ok(()) => true,
@@ -212,14 +196,14 @@ impl AgentMachine {
     }
 
     fn measure_disk_usage(&self) {
-        match nix::sys::statvfs::statvfs(&self.work_dir) {
+        match nix::sys::statvfs::statvfs(&self.parts.work_dir) {
             Ok(disk) => {
                 #[expect(clippy::cast_precision_loss, reason = "a fraction needs no more digits")]
                 let (free, all) = (disk.blocks_available() as f64, disk.blocks().max(1) as f64);
                 self.tell(Event::DiskUsage { used_fraction: 1.0 - free / all });
             }
             Err(error) => {
-                tracing::warn!(path = %self.work_dir.display(), %error, "the disk usage is not known");
+                tracing::warn!(path = %self.parts.work_dir.display(), %error, "the disk usage is not known");
             }
         }
     }
@@ -256,26 +240,26 @@ impl Machine for AgentMachine {
                 Event::ExecutorCall { request, call }
             }
             Input::View(answer) => {
-                let _ = answer.send(self.core.snapshot());
+                let _ = answer.send(self.parts.core.snapshot());
                 return ControlFlow::Continue(());
             }
             Input::Stop => return ControlFlow::Break(()),
         };
         let is_master_lost = matches!(event, Event::MasterExited { .. });
-        let effects = self.core.handle(now, event);
+        let effects = self.parts.core.handle(now, event);
         if is_master_lost {
-            self.detection.lost(&self.runtime);
+            self.parts.detection.lost(&self.parts.runtime);
         }
         self.perform_all(effects)
     }
 
     fn expire(&mut self, now: Timestamp) -> ControlFlow<()> {
-        let effects = self.core.expire(now);
+        let effects = self.parts.core.expire(now);
         self.perform_all(effects)
     }
 
     fn next_expiry(&self) -> Option<Timestamp> {
-        self.core.next_expiry()
+        self.parts.core.next_expiry()
     }
 
     fn batch_done(&mut self, _now: Timestamp) {}
