@@ -2,9 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that finds nothing has failed")]
 
 use std::fs;
+use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use containers::fetcher::{FetchError, FetchProcess, Item, Request, run_in_child};
@@ -71,6 +75,82 @@ fn the_first_failure_ends_it_and_stands_in_the_log() {
     let log = fs::read_to_string(sandbox.path().join("stderr")).unwrap();
     assert!(log.contains("Failed to fetch 'hdfs://host/a': URIs of scheme 'hdfs'"), "{log}");
     assert!(!sandbox.path().join("passwd").exists());
+}
+
+/// Serves one file over TLS with a certificate that signs itself, which is returned as PEM with the
+/// port. Answers so many connections, of which some may fail.
+fn serve_tls(connections: usize) -> (String, u16, JoinHandle<()>) {
+    let issued = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(issued.signing_key.serialize_der().into());
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![issued.cert.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().unwrap();
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            // A client that does not trust us hangs up, which is what it shall do.
+            let _ = answer(rustls::StreamOwned::new(connection, stream));
+        }
+    });
+    (issued.cert.pem(), port, server)
+}
+
+fn answer(mut stream: impl Read + Write) -> io::Result<()> {
+    let mut request = Vec::new();
+    let mut byte = [0];
+    while !request.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte)?;
+        request.push(byte[0]);
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\ncontent")?;
+    stream.flush()
+}
+
+/// Runs the fetcher as a shell would, trusting these certificates only. Gives its log if it failed.
+fn fetch_trusting(certificates: &Path, sandbox: &Path, uri: &str) -> Result<(), String> {
+    let request = format!(
+        r#"{{"directory": "{}", "frameworks_home": null, "stall_timeout_ms": 5000, "items": [{{"uri":
+        "{uri}", "extract": true, "executable": false, "cache": false, "output_file": null}}]}}"#,
+        sandbox.display(),
+    );
+    let mut child = Command::new(program())
+        .arg("fetcher")
+        .env("SSL_CERT_FILE", certificates)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(request.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    if output.status.success() { Ok(()) } else { Err(log) }
+}
+
+#[test]
+fn https_needs_a_trusted_certificate_for_the_right_host() {
+    let (pem, port, server) = serve_tls(3);
+    let (other_pem, _, _unused) = serve_tls(0);
+    let sandbox = tempfile::tempdir().unwrap();
+    let (ours, other) = (sandbox.path().join("ours.pem"), sandbox.path().join("other.pem"));
+    fs::write(&ours, pem).unwrap();
+    fs::write(&other, other_pem).unwrap();
+
+    fetch_trusting(&ours, sandbox.path(), &format!("https://127.0.0.1:{port}/file")).unwrap();
+    assert_eq!(fs::read(sandbox.path().join("file")).unwrap(), b"content");
+    let uri = format!("https://127.0.0.1:{port}/untrusted");
+    let log = fetch_trusting(&other, sandbox.path(), &uri).unwrap_err();
+    assert!(log.contains("invalid peer certificate"), "{log}");
+    let uri = format!("https://localhost:{port}/wrong-name");
+    let log = fetch_trusting(&ours, sandbox.path(), &uri).unwrap_err();
+    assert!(log.contains("invalid peer certificate"), "{log}");
+    server.join().unwrap();
+    assert!(!sandbox.path().join("untrusted").exists());
+    assert!(!sandbox.path().join("wrong-name").exists());
 }
 
 #[test]
