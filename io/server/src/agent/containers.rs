@@ -361,6 +361,10 @@ fn program(command: &mesos::CommandInfo) -> Result<Program, String> {
     let Some(value) = command.value.as_deref() else {
         return Err("The command has no value".to_owned());
     };
+    if value.is_empty() && !command.shell() {
+        let text = "Task groups need the default executor, which this version does not have";
+        return Err(text.to_owned());
+    }
     Ok(if command.shell() {
         Program::Shell(value.into())
     } else {
