@@ -75,10 +75,52 @@ fn status(json: &mut JsonWriter, status: &mesos::TaskStatus) {
             self::labels(json.key("labels"), labels);
         }
         if let Some(container) = &status.container_status {
-            json.key("container_status").message(container, Names::V0);
+            json.key("container_status").object(|json| container_status(json, container));
         }
         if let Some(healthy) = status.healthy {
             json.key("healthy").boolean(healthy);
         }
     });
+}
+
+fn container_status(json: &mut JsonWriter, status: &mesos::ContainerStatus) {
+    if let Some(id) = &status.container_id {
+        json.key("container_id").message(id, Names::V0);
+    }
+    if !status.network_infos.is_empty() {
+        json.key("network_infos").array(|json| {
+            for info in &status.network_infos {
+                json.object(|json| network(json, info));
+            }
+        });
+    }
+    if let Some(cgroup) = &status.cgroup_info {
+        json.key("cgroup_info").message(cgroup, Names::V0);
+    }
+}
+
+fn network(json: &mut JsonWriter, info: &mesos::NetworkInfo) {
+    if !info.groups.is_empty() {
+        json.key("groups").array(|json| info.groups.iter().for_each(|group| json.string(group)));
+    }
+    if let Some(list) = &info.labels {
+        labels(json.key("labels"), list);
+    }
+    if !info.ip_addresses.is_empty() {
+        json.key("ip_addresses").array(|json| {
+            for address in &info.ip_addresses {
+                json.message(address, Names::V0);
+            }
+        });
+    }
+    if let Some(name) = &info.name {
+        json.key("name").string(name);
+    }
+    if !info.port_mappings.is_empty() {
+        json.key("port_mappings").array(|json| {
+            for mapping in &info.port_mappings {
+                json.message(mapping, Names::V0);
+            }
+        });
+    }
 }

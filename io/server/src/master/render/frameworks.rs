@@ -2,12 +2,13 @@
 
 use master::view::{FrameworkView, Snapshot};
 use protocol::mesos::framework_info::capability::Type;
-use protocol::mesos::{AgentId, CommandInfo, ExecutorInfo, Labels, Offer};
+use protocol::mesos::{AgentId, CommandInfo, ExecutorInfo, Offer};
 use protocol::{Names, scheduler};
 
 use super::agents::resources;
-use super::{document, fields, tasks};
+use super::document;
 use crate::http::json::JsonWriter;
+use crate::legacy;
 
 /// The role of a framework that names none.
 const DEFAULT_ROLE: &str = "*";
@@ -66,7 +67,7 @@ pub(super) fn framework(json: &mut JsonWriter, framework: &FrameworkView) {
     ] {
         json.key(name).array(|json| {
             for task in list {
-                json.object(|json| tasks::task(json, task));
+                legacy::task(json, task);
             }
         });
     }
@@ -81,27 +82,11 @@ pub(super) fn framework(json: &mut JsonWriter, framework: &FrameworkView) {
         }
     });
     if let Some(list) = &info.labels {
-        json.key("labels");
-        labels(json, list);
+        legacy::labels(json.key("labels"), list);
     }
     let none = scheduler::OfferConstraints::default();
     let constraints = framework.offer_constraints.as_deref().unwrap_or(&none);
     json.key("offer_constraints").message(constraints, Names::V0);
-}
-
-/// A list of labels.
-pub(super) fn labels(json: &mut JsonWriter, labels: &Labels) {
-    json.array(|json| {
-        for label in &labels.labels {
-            json.message(label, Names::V0);
-        }
-    });
-}
-
-/// Resources of a message, which were checked when it came in.
-pub(super) fn wire_resources(json: &mut JsonWriter, wire: &[protocol::mesos::Resource]) {
-    let resources = resources::Resources::from_wire(wire).unwrap_or_default();
-    json.key("resources").object(|json| fields(json, &resources.summary()));
 }
 
 fn offer(json: &mut JsonWriter, offer: &Offer) {
@@ -110,7 +95,7 @@ fn offer(json: &mut JsonWriter, offer: &Offer) {
     let allocation = offer.allocation_info.clone().unwrap_or_default();
     json.key("allocation_info").message(&allocation, Names::V0);
     json.key("slave_id").string(&offer.agent_id.value);
-    wire_resources(json, &offer.resources);
+    legacy::resources(json.key("resources"), &offer.resources);
 }
 
 fn executor(json: &mut JsonWriter, agent: &AgentId, executor: &ExecutorInfo) {
@@ -120,23 +105,17 @@ fn executor(json: &mut JsonWriter, agent: &AgentId, executor: &ExecutorInfo) {
     let none = CommandInfo::default();
     json.key("command");
     json.object(|json| command(json, executor.command.as_ref().unwrap_or(&none)));
-    wire_resources(json, &executor.resources);
-    if let Some(first) = executor.resources.first() {
-        json.key("role").string(allocation_role(first));
+    legacy::resources(json.key("resources"), &executor.resources);
+    if !executor.resources.is_empty() {
+        json.key("role").string(legacy::role(&executor.resources).unwrap_or_default());
     }
     if let Some(list) = &executor.labels {
-        json.key("labels");
-        labels(json, list);
+        legacy::labels(json.key("labels"), list);
     }
     if let Some(r#type) = executor.r#type {
         json.key("type").string(r#type.name(Names::V0));
     }
     json.key("slave_id").string(&agent.value);
-}
-
-/// The role that a resource is allocated to.
-pub(super) fn allocation_role(resource: &protocol::mesos::Resource) -> &str {
-    resource.allocation_info.as_ref().and_then(|info| info.role.as_deref()).unwrap_or_default()
 }
 
 fn command(json: &mut JsonWriter, command: &CommandInfo) {
