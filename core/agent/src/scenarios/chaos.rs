@@ -81,7 +81,7 @@ impl Chaos {
                     framework_id: Some(framework_id("F")),
                     executor_id: Some(executor_id(&executor_of(which))),
                     ..Default::default()
-                }))
+                }));
             }
             _ => {
                 self.world.handle(Event::MasterDetected { leader: None });
