@@ -1,5 +1,6 @@
 //! `meseta execute`, the command line's way to run one task.
 
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -101,6 +102,52 @@ fn a_task_larger_than_the_cluster_waits_for_offers() {
     let mut process = Process::start(&binary(), &flags, &[], cluster.folder(), "execute");
     std::thread::sleep(Duration::from_secs(2));
     assert!(process.is_running(), "{}", process.logs());
+}
+
+#[test]
+fn what_a_task_names_is_fetched_into_its_sandbox() {
+    let cluster = Cluster::start(&ClusterOptions::default());
+    let folder = cluster.folder();
+    std::fs::write(folder.join("script"), "#!/bin/sh\ncat inner/file\n").expect("a file");
+    std::fs::create_dir(folder.join("inner")).expect("a folder");
+    std::fs::write(folder.join("inner/file"), "fetched\n").expect("a file");
+    let archive = folder.join("archive.tar.gz").display().to_string();
+    let arguments = ["-czf", archive.as_str(), "-C", &folder.display().to_string(), "inner"];
+    assert_eq!(run(Path::new("/bin/tar"), &arguments, &[], LIMIT).code, 0);
+    let task = serde_json::json!({
+        "name": "fetch", "task_id": {"value": "fetch"}, "agent_id": {"value": ""},
+        "command": {
+            "value": "./renamed | grep fetched",
+            "uris": [
+                {"value": archive, "extract": true},
+                {"value": folder.join("script"), "executable": true, "output_file": "renamed"},
+            ],
+        },
+        "resources": [
+            {"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.1}},
+            {"name": "mem", "type": "SCALAR", "scalar": {"value": 32}},
+        ],
+    });
+    let output = execute(&cluster, &[&format!("--task={task}")]);
+    assert_eq!(output.code, 0, "{output:?}{}", cluster.logs());
+
+    let mut missing = task;
+    missing["command"]["uris"][0]["value"] = "/no/such/file".into();
+    let output = execute(&cluster, &[&format!("--task={missing}")]);
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stdout.contains("/no/such/file"), "the URI is named: {output:?}");
+}
+
+#[test]
+fn a_task_group_is_refused_with_the_reason() {
+    let cluster = Cluster::start(&ClusterOptions::default());
+    let group = "--task_group={\"tasks\":[{\"name\":\"a\",\"task_id\":{\"value\":\"a\"},\
+                 \"agent_id\":{\"value\":\"\"},\"command\":{\"value\":\"true\"},\"resources\":\
+                 [{\"name\":\"cpus\",\"type\":\"SCALAR\",\"scalar\":{\"value\":0.1}},\
+                 {\"name\":\"mem\",\"type\":\"SCALAR\",\"scalar\":{\"value\":32}}]}]}";
+    let output = execute(&cluster, &["--name=group", group]);
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stdout.contains("default executor"), "{output:?}");
 }
 
 #[test]

@@ -230,11 +230,12 @@ fn config(
     resources: Vec<protocol::mesos::Resource>,
     attributes: Vec<protocol::mesos::Attribute>,
 ) -> Result<Config, StartError> {
-    let program = options.program.to_string_lossy().into_owned();
-    let executor = |name: &str| CommandLine {
-        program: program.clone(),
-        arguments: vec![name.to_owned(), "executor".to_owned()],
+    let command_executor = CommandLine {
+        program: options.program.to_string_lossy().into_owned(),
+        arguments: vec!["mesos-executor".to_owned(), "executor".to_owned()],
     };
+    // Task groups come with real containers; until then launching refuses a program without a name.
+    let default_executor = CommandLine { program: String::new(), arguments: Vec::new() };
     Ok(Config {
         pid: node.pid(ACTOR),
         hostname: options.hostname.clone(),
@@ -249,8 +250,8 @@ fn config(
         strict: options.strict,
         reconfiguration_policy: options.reconfiguration_policy,
         authenticate: false,
-        command_executor: executor("mesos-executor"),
-        default_executor: executor("mesos-default-executor"),
+        command_executor,
+        default_executor,
         environment: options.environment(),
         switch_user: options.switch_user,
         timing: options.timing.clone(),
