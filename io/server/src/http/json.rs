@@ -34,10 +34,20 @@ impl JsonWriter {
 
     /// Writes an object, whose fields `fields` writes.
     pub fn object(&mut self, fields: impl FnOnce(&mut Self)) {
+        self.begin_object();
+        fields(self);
+        self.end_object();
+    }
+
+    /// Begins an object that does not end in the same function.
+    pub fn begin_object(&mut self) {
         self.separate();
         self.out.push(b'{');
         self.comma = false;
-        fields(self);
+    }
+
+    /// Ends the object that was begun last.
+    pub fn end_object(&mut self) {
         self.out.push(b'}');
         self.comma = true;
     }

@@ -20,38 +20,22 @@ pub(super) enum Envelope {
 impl Envelope {
     /// Writes a whole message.
     pub(super) fn message(content_type: ContentType, write: impl FnOnce(&mut Self)) -> Vec<u8> {
-        match content_type {
+        let mut envelope = match content_type {
             ContentType::Json => {
-                let mut envelope = Self::Json(JsonWriter::new());
-                envelope.json_object(write);
-                envelope.into_bytes()
+                let mut json = JsonWriter::new();
+                json.begin_object();
+                Self::Json(json)
             }
-            ContentType::Protobuf => {
-                let mut envelope = Self::Protobuf(Vec::new());
-                write(&mut envelope);
-                envelope.into_bytes()
+            ContentType::Protobuf => Self::Protobuf(Vec::new()),
+        };
+        write(&mut envelope);
+        match envelope {
+            Self::Json(mut json) => {
+                json.end_object();
+                json.into_bytes()
             }
-        }
-    }
-
-    fn into_bytes(self) -> Vec<u8> {
-        match self {
-            Self::Json(json) => json.into_bytes(),
             Self::Protobuf(bytes) => bytes,
         }
-    }
-
-    fn json_object(&mut self, write: impl FnOnce(&mut Self)) {
-        let Self::Json(outer) = self else { return };
-        let mut inner = Self::Json(JsonWriter::new());
-        // The fields of the object are written by a writer of their own, because it is this envelope that `write` gets.
-        write(&mut inner);
-        let members = inner.into_bytes();
-        outer.object(|json| {
-            if !members.is_empty() {
-                json.raw(&members);
-            }
-        });
     }
 
     /// Writes the type of a response or event: field 1.
@@ -67,15 +51,20 @@ impl Envelope {
 
     /// Writes the field of `M` called `name`, a message.
     pub(super) fn nested<M: Message>(&mut self, name: &str, write: impl FnOnce(&mut Self)) {
-        match self {
+        let outer = match self {
             Self::Json(json) => {
-                json.key(name);
-                self.json_object(write);
+                json.key(name).begin_object();
+                None
             }
-            Self::Protobuf(bytes) => {
-                let mut inner = Self::Protobuf(Vec::new());
-                write(&mut inner);
-                delimited(bytes, field_number::<M>(name), &inner.into_bytes());
+            Self::Protobuf(bytes) => Some(std::mem::take(bytes)),
+        };
+        write(self);
+        match (self, outer) {
+            (Self::Json(json), _) => json.end_object(),
+            (Self::Protobuf(bytes), outer) => {
+                // The length of the field stands before it, so it is written apart.
+                let inner = std::mem::replace(bytes, outer.unwrap_or_default());
+                delimited(bytes, field_number::<M>(name), &inner);
             }
         }
     }
