@@ -28,6 +28,10 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30 * 60);
 /// How often the task is looked at on a kernel without pidfds.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
+/// After so much time without anything to do, memory that is not needed to wait is given back. Short
+/// tasks are over by then and save the effort.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The longest wait, so that no time is too long for the system call.
 const WAIT_MAX: Duration = Duration::from_secs(60 * 60);
 
@@ -42,6 +46,8 @@ pub(crate) struct EventLoop {
     checks: Option<Checks>,
     /// A source of random backoffs.
     random: u64,
+    /// When to give memory back; none when that was done since something happened last.
+    trim: Option<Instant>,
     exit: Option<i32>,
 }
 
@@ -86,6 +92,7 @@ impl EventLoop {
             task: None,
             checks: None,
             random: RandomState::new().hash_one(seed),
+            trim: Some(at + IDLE_INTERVAL),
             exit: None,
         }
     }
@@ -147,12 +154,19 @@ impl EventLoop {
             self.executor.next_expiry(),
             self.checks.as_ref().and_then(Checks::next_expiry),
             polling.then(|| at + POLL_INTERVAL),
+            self.trim,
         ];
         times.into_iter().flatten().min().unwrap_or(at + WAIT_MAX)
     }
 
     fn expire(&mut self) {
         let now = now();
+        if self.trim.is_some_and(|due| due <= now.at) {
+            self.trim = None;
+            containers::system::trim_heap();
+            // It costs nothing but memory when the kernel does not help.
+            let _ = containers::system::release_file_pages();
+        }
         if let Some(checks) = &mut self.checks {
             checks.expire(now.at);
         }
@@ -257,6 +271,7 @@ impl EventLoop {
     }
 
     fn handle(&mut self, input: Input) {
+        self.trim = Some(Instant::now() + IDLE_INTERVAL);
         let actions = self.executor.handle(now(), input);
         self.act(actions);
     }
