@@ -26,6 +26,7 @@ mod tests;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::SocketAddrV4;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -109,14 +110,14 @@ impl MasterServer {
         let address = node.address();
         let store = options.registry.clone();
         let opened = tokio::task::spawn_blocking(move || open_registry(&store)).await;
-        let (registry, records, fetch_ms) =
+        let OpenedRegistry { registry, file, records, fetch_ms } =
             opened.map_err(|error| StartError::Thread(io::Error::other(error)))??;
 
         let hostname = options.published_name(address);
         let settings = settings(&options, &node, &hostname)?;
 
         let (inputs, receiver) = inputs();
-        let stats = Arc::new(StorageStats::default());
+        let stats = Arc::new(StorageStats::new(file, fetch_ms));
         let (storage, storage_thread) =
             Storage::start(registry, inputs.clone(), Arc::clone(&stats))
                 .map_err(StartError::Thread)?;
@@ -149,7 +150,6 @@ impl MasterServer {
             reads: Reads::new(inputs.clone()),
             process,
             storage: stats,
-            fetch_ms,
             clock,
             names: Names::default(),
         });
@@ -247,19 +247,31 @@ fn settings(
     })
 }
 
-type OpenedRegistry = (Box<dyn Registry>, Vec<Record>, f64);
+struct OpenedRegistry {
+    registry: Box<dyn Registry>,
+    /// Where it is kept, if it is one file.
+    file: Option<PathBuf>,
+    records: Vec<Record>,
+    /// How long it took to read, in milliseconds.
+    fetch_ms: f64,
+}
 
 fn open_registry(store: &RegistryStore) -> Result<OpenedRegistry, StartError> {
     let started = Instant::now();
-    let registry: Box<dyn Registry> = match store {
-        RegistryStore::InMemory => Box::new(InMemory::new()),
-        RegistryStore::WorkDir(folder) => Box::new(EmbeddedFile::open(folder)?),
+    let (registry, file): (Box<dyn Registry>, _) = match store {
+        RegistryStore::InMemory => (Box::new(InMemory::new()), None),
+        RegistryStore::WorkDir(folder) => {
+            let registry = EmbeddedFile::open(folder)?;
+            let file = registry.path().to_owned();
+            (Box::new(registry), Some(file))
+        }
     };
     let mut records = Vec::new();
     for (key, value) in registry.load()? {
         records.push(Record::decode(&key, &value)?);
     }
-    Ok((registry, records, started.elapsed().as_secs_f64() * 1000.0))
+    let fetch_ms = started.elapsed().as_secs_f64() * 1000.0;
+    Ok(OpenedRegistry { registry, file, records, fetch_ms })
 }
 
 fn random_seed() -> io::Result<u64> {

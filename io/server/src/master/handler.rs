@@ -31,7 +31,6 @@ pub(super) struct MasterHandler {
     pub(super) reads: Reads,
     pub(super) process: Arc<Process>,
     pub(super) storage: Arc<StorageStats>,
-    pub(super) fetch_ms: f64,
     pub(super) clock: Clock,
     pub(super) names: Names,
 }
@@ -162,6 +161,7 @@ impl MasterHandler {
 
 impl Handler for MasterHandler {
     async fn handle(&self, request: Request) -> Response {
+        tracing::debug!(peer = %request.peer, method = %request.method, path = request.path, "request");
         let Some(endpoint) = self.router.resolve(&request.path) else {
             return Response::not_found();
         };

@@ -21,12 +21,10 @@ pub(super) async fn collect(handler: &MasterHandler) -> Result<BTreeMap<String, 
         ("master/event_queue_messages", waiting),
         ("master/event_queue_dispatches", 0.0),
         ("master/event_queue_http_requests", 0.0),
-        ("registrar/queued_operations", handler.storage.queued() as f64),
-        ("registrar/state_fetch_ms", handler.fetch_ms),
     ] {
         metrics.entry(name.to_owned()).or_insert(value);
     }
-    handler.storage.stores().add_to("registrar/state_store_ms", &mut metrics);
+    handler.storage.add_to(&mut metrics);
     SystemStats::read().add_to(&mut metrics);
     Ok(metrics)
 }

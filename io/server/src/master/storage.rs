@@ -1,6 +1,8 @@
 //! The thread that makes changes of the registry durable.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
@@ -26,21 +28,33 @@ struct Write {
 }
 
 /// What `/metrics/snapshot` says of the registry.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct StorageStats {
+    file: Option<PathBuf>,
+    fetch_ms: f64,
     queued: AtomicUsize,
     stores: Mutex<Latencies>,
 }
 
 impl StorageStats {
-    /// How many writes wait or are under way.
-    pub(super) fn queued(&self) -> usize {
-        self.queued.load(Ordering::Relaxed)
+    /// Of a registry kept in `file`, which took `fetch_ms` milliseconds to read.
+    pub(super) fn new(file: Option<PathBuf>, fetch_ms: f64) -> Self {
+        Self { file, fetch_ms, queued: AtomicUsize::new(0), stores: Mutex::default() }
     }
 
-    /// How long commits took.
-    pub(super) fn stores(&self) -> Latencies {
-        self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Adds the `registrar/` metrics.
+    #[expect(clippy::cast_precision_loss, reason = "metrics are doubles")]
+    pub(super) fn add_to(&self, metrics: &mut BTreeMap<String, f64>) {
+        let queued = self.queued.load(Ordering::Relaxed) as f64;
+        metrics.insert("registrar/queued_operations".to_owned(), queued);
+        metrics.insert("registrar/state_fetch_ms".to_owned(), self.fetch_ms);
+        let metadata = self.file.as_ref().and_then(|file| file.metadata().ok());
+        if let Some(metadata) = metadata {
+            let size = metadata.len() as f64;
+            metrics.insert("registrar/registry_size_bytes".to_owned(), size);
+        }
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        stores.add_to("registrar/state_store_ms", metrics);
     }
 }
 

@@ -35,6 +35,8 @@ async fn agents_and_frameworks_are_known_after_a_restart() -> TestResult {
     assert_eq!(state["recovered_slaves"][0]["id"], agent.id.value.as_str());
     assert_eq!(state["frameworks"][0]["id"], id);
     assert_eq!(state["frameworks"][0]["recovered"], true);
+    let metrics = fixture.get("/metrics/snapshot").await?.json()?;
+    assert!(metrics["registrar/registry_size_bytes"].as_f64() > Some(0.0));
     Ok(())
 }
 
