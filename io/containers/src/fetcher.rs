@@ -36,6 +36,10 @@ use extract::Limits;
 /// The subcommand that runs [`main`].
 const SUBCOMMAND: &str = "fetcher";
 
+/// The name the child sees itself under: the fetcher's, even if the program's file has the name of
+/// another of the programs it is.
+const NAME: &str = "mesos-fetcher";
+
 /// The longest request that is read.
 const REQUEST_BYTES_MAX: u64 = 16 << 20;
 
@@ -113,7 +117,7 @@ impl FetchProcess {
             .collect();
         let program = Program::Exec {
             path: current_exe.into(),
-            arguments: vec![current_exe.into(), SUBCOMMAND.into()],
+            arguments: vec![NAME.into(), SUBCOMMAND.into()],
         };
         let spawned = spawn(SpawnConfig {
             program: &program,
