@@ -132,10 +132,11 @@ impl Cluster {
             1 => "1 agent".to_owned(),
             count => format!("{count} agents"),
         };
+        let program = own_name();
         format!(
             "Meseta is ready at http://{address} with {agents}.\n\n\
              Try in another terminal:\n  \
-             meseta execute --master={address} --name=hello --command='echo hello'\n  \
+             {program} execute --master={address} --name=hello --command='echo hello'\n  \
              curl http://{address}/state\n\n\
              Ctrl-C stops the cluster and every task.\n"
         )
@@ -159,6 +160,19 @@ impl Cluster {
         }
         self.master.shutdown().await;
     }
+}
+
+/// How to call this program: by its name if that finds it, else by its path.
+fn own_name() -> String {
+    let name = env!("CARGO_BIN_NAME");
+    let Ok(own) = std::env::current_exe() else { return name.to_owned() };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|it| it.exists());
+    if found.and_then(|found| found.canonicalize().ok()) == own.canonicalize().ok() {
+        return name.to_owned();
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    own.strip_prefix(here).unwrap_or(&own).display().to_string()
 }
 
 fn master_options(values: &Values, folder: &Path) -> Result<MasterOptions> {

@@ -5,13 +5,18 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts logging as the flags say; `RUST_LOG` wins over them.
 pub(crate) fn start(values: &Values) {
+    start_at(values, "info");
+}
+
+/// Starts logging, but leaves out what `least` does not ask for.
+pub(crate) fn start_at(values: &Values, least: &str) {
     let level = if values.boolean("quiet") {
         "error"
     } else {
         match values.text("logging_level") {
             Some("WARNING") => "warn",
             Some("ERROR") => "error",
-            Some(_) | None => "info",
+            Some(_) | None => least,
         }
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));

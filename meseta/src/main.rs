@@ -109,7 +109,8 @@ fn run(program: Program, arguments: &[String]) -> ExitCode {
             daemon::agent(values)
         }),
         Program::Local => with_flags(&FlagTable::LOCAL, arguments, |values, command| {
-            logging::start(values);
+            // With a command, standard error is the command's.
+            logging::start_at(values, if command.is_empty() { "info" } else { "warn" });
             local::run(values, command)
         }),
         Program::Execute => {

@@ -5,12 +5,12 @@ use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use agent::config::{CommandLine, Config};
 use agent::Agent;
+use agent::config::{CommandLine, Config};
 use libprocess::{BindError, Incoming, Node, NodeOptions};
+use protocol::DecodeError;
 use protocol::messages::MasterToAgent;
 use protocol::pid::Pid;
-use protocol::DecodeError;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
@@ -213,12 +213,10 @@ fn absolute(work_dir: &std::path::Path) -> Result<PathBuf, StartError> {
 
 /// Creates the work directory and takes it for this process alone.
 fn prepare(work_dir: &std::path::Path) -> Result<std::fs::File, StartError> {
-    let refused =
-        |source| StartError::WorkDirectory { path: work_dir.to_path_buf(), source };
+    let refused = |source| StartError::WorkDirectory { path: work_dir.to_path_buf(), source };
     std::fs::create_dir_all(work_dir.join("meta")).map_err(refused)?;
     let path = work_dir.join("meta").join(".lock");
-    let lock =
-        std::fs::File::options().create(true).append(true).open(path).map_err(refused)?;
+    let lock = std::fs::File::options().create(true).append(true).open(path).map_err(refused)?;
     lock.try_lock().map_err(|_| refused(io::Error::other("another agent uses it")))?;
     Ok(lock)
 }

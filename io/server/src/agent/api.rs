@@ -17,8 +17,8 @@ mod state;
 
 use super::containers::{Containers, with_causes};
 use super::machine::{ACTOR, Input};
-use crate::files::Attachments;
 use crate::event_loop::Inputs;
+use crate::files::Attachments;
 use crate::http::connection::PeerMessage;
 use crate::http::route::Router;
 use crate::http::{ContentType, Handler, Rendered, Request, Response, stream};
@@ -133,8 +133,8 @@ fn stopping() -> Response {
 }
 
 fn render(response: &agent::effect::Response) -> Response {
-    let status = StatusCode::from_u16(response.status.code())
-        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status =
+        StatusCode::from_u16(response.status.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if response.body.is_empty() {
         Response::empty(status)
     } else {
@@ -179,14 +179,19 @@ impl Api {
             Err(response) => return response,
         };
         if call.r#type.is_none() {
-            return Response::bad_request("Failed to validate agent::Call: Expecting 'type' to be present");
+            return Response::bad_request(
+                "Failed to validate agent::Call: Expecting 'type' to be present",
+            );
         }
         let Some(content_type) = request.accepted_content_type() else {
             return not_acceptable();
         };
         let Some(view) = self.view().await else { return stopping() };
         if calls::is_recovering(&view) {
-            return Response::text(StatusCode::SERVICE_UNAVAILABLE, "Agent has not finished recovery");
+            return Response::text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Agent has not finished recovery",
+            );
         }
         let files = attachments(&view);
         let context = calls::Context {
@@ -216,7 +221,8 @@ impl Api {
     async fn usages(&self, view: &Arc<View>) -> Vec<containers::ContainerUsage> {
         let (containers, view) = (self.containers.clone(), Arc::clone(view));
         let usage =
-            tokio::task::spawn_blocking(move || containers::usage(&view, &containers.usage())).await;
+            tokio::task::spawn_blocking(move || containers::usage(&view, &containers.usage()))
+                .await;
         usage.unwrap_or_default()
     }
 
@@ -225,9 +231,8 @@ impl Api {
             return Response::method_not_allowed(&["GET"], &request.method);
         }
         let Some(view) = self.view().await else { return stopping() };
-        let json = |body: Vec<u8>| {
-            Response::json(Rendered::new(body).into(), request.query.get("jsonp"))
-        };
+        let json =
+            |body: Vec<u8>| Response::json(Rendered::new(body).into(), request.query.get("jsonp"));
         match endpoint {
             Endpoint::State => json(state::state(&view, &self.flags)),
             Endpoint::Containers => json(containers::legacy(&self.usages(&view).await, true)),

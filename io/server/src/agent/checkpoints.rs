@@ -205,8 +205,7 @@ fn remove(path: &Path, touched: &mut BTreeSet<PathBuf>) -> Result<(), Checkpoint
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed("look at", path)(error)),
     };
-    let removed =
-        if metadata.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    let removed = if metadata.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     removed.map_err(failed("remove", path))?;
     touched.extend(path.parent().map(Path::to_path_buf));
     Ok(())
@@ -346,7 +345,9 @@ mod tests {
         let read = read(&meta).unwrap();
         let kinds = |tree: &Tree| {
             let kinds = tree.entries.iter().filter(|(path, _)| *path != "slaves");
-            kinds.map(|(path, entry)| (path.clone(), relative(&meta, &entry.kind))).collect::<Vec<_>>()
+            kinds
+                .map(|(path, entry)| (path.clone(), relative(&meta, &entry.kind)))
+                .collect::<Vec<_>>()
         };
         assert_eq!(kinds(&read), kinds(&expected));
     }

@@ -49,7 +49,10 @@ enum State {
     /// The sandbox could not be created, so the launch that follows must fail.
     NoSandbox(String),
     /// Being fetched or forked. Doomed once somebody asked to destroy it meanwhile.
-    Launching { doomed: bool, exited: Option<Option<i32>> },
+    Launching {
+        doomed: bool,
+        exited: Option<Option<i32>>,
+    },
     Running,
 }
 
@@ -197,10 +200,9 @@ impl Containers {
             stall_timeout: settings.fetcher_stall_timeout,
             items: launch.command.uris.iter().map(item).collect(),
         };
-        fetcher::run_in_child(&settings.program, &request)
-            .map_err(|error| {
-                format!("Failed to fetch all URIs for the container: {}", with_causes(&error))
-            })
+        fetcher::run_in_child(&settings.program, &request).map_err(|error| {
+            format!("Failed to fetch all URIs for the container: {}", with_causes(&error))
+        })
     }
 
     fn fork(&self, launch: &ContainerLaunch) -> Result<mesos::ContainerStatus, String> {
@@ -237,10 +239,9 @@ impl Containers {
             ip_address: Some(self.0.settings.ip.clone()),
             ..Default::default()
         };
-        let network =
-            mesos::NetworkInfo { ip_addresses: vec![address], ..Default::default() };
+        let network = mesos::NetworkInfo { ip_addresses: vec![address], ..Default::default() };
         mesos::ContainerStatus {
-            container_id: Some(container.clone().into()),
+            container_id: Some(container.clone()),
             network_infos: vec![network],
             executor_pid: u32::try_from(pid).ok(),
             ..Default::default()
@@ -270,7 +271,11 @@ impl Containers {
             // Unknown means that its end came first and is being told.
             Ok(()) | Err(containers::DestroyError::Unknown { .. }) => {}
             Err(error) => {
-                tracing::error!(container = container.value, error = with_causes(&error), "a container was not destroyed");
+                tracing::error!(
+                    container = container.value,
+                    error = with_causes(&error),
+                    "a container was not destroyed"
+                );
             }
         }
     }
@@ -321,7 +326,11 @@ impl Containers {
             // The launcher reports its end, as of any other container.
             Ok(Recovered::Exited) => None,
             Err(error) => {
-                tracing::error!(container = container.value, error = with_causes(&error), "a container was not recovered");
+                tracing::error!(
+                    container = container.value,
+                    error = with_causes(&error),
+                    "a container was not recovered"
+                );
                 self.finish(container, None);
                 None
             }

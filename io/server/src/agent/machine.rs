@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use agent::Agent;
 use agent::effect::{Effect, Response, Severity};
 use agent::event::{ConnectionId, Event, RequestId};
 use agent::view::View;
-use agent::Agent;
 use bytes::Bytes;
 use libprocess::Node;
 use protocol::time::Timestamp;
@@ -38,7 +38,10 @@ pub(super) enum Input {
         answer: oneshot::Sender<Result<(), Response>>,
     },
     /// Another call of an executor.
-    Call { call: Box<executor::Call>, answer: oneshot::Sender<Response> },
+    Call {
+        call: Box<executor::Call>,
+        answer: oneshot::Sender<Response>,
+    },
     /// Somebody wants to see the state.
     View(oneshot::Sender<Arc<View>>),
     /// The daemon stops; tasks of checkpointing frameworks go on.

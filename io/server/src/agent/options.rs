@@ -108,8 +108,7 @@ impl AgentOptions {
     /// # Errors
     /// The path of the running program cannot be found out.
     pub fn new(master: Detector, work_dir: PathBuf) -> Result<Self, OptionsError> {
-        let program =
-            std::env::current_exe().map_err(|source| OptionsError::Program { source })?;
+        let program = std::env::current_exe().map_err(|source| OptionsError::Program { source })?;
         Ok(Self {
             master,
             ip: Ipv4Addr::LOCALHOST,
@@ -151,40 +150,12 @@ impl AgentOptions {
         let ip = crate::host::listening_address(values)
             .map_err(|source| OptionsError::Address { source })?;
         check_isolation(&text("isolation"))?;
-        let seconds = |name: &str, otherwise| values.duration(name).unwrap_or(otherwise);
-        let timing = &defaults.timing;
-        let timing = Timing {
-            registration_backoff_factor: seconds(
-                "registration_backoff_factor",
-                timing.registration_backoff_factor,
-            ),
-            executor_registration_timeout: seconds(
-                "executor_registration_timeout",
-                timing.executor_registration_timeout,
-            ),
-            executor_reregistration_timeout: seconds(
-                "executor_reregistration_timeout",
-                timing.executor_reregistration_timeout,
-            ),
-            executor_shutdown_grace_period: seconds(
-                "executor_shutdown_grace_period",
-                timing.executor_shutdown_grace_period,
-            ),
-            recovery_timeout: seconds("recovery_timeout", timing.recovery_timeout),
-            ..timing.clone()
-        };
-        let collection = &defaults.garbage_collection;
-        let garbage_collection = GarbageCollectionConfig {
-            delay: seconds("gc_delay", collection.delay),
-            disk_headroom: values.number("gc_disk_headroom").unwrap_or(collection.disk_headroom),
-            disk_watch_interval: seconds("disk_watch_interval", collection.disk_watch_interval),
-        };
         let completed = values.integer("max_completed_executors_per_framework");
         let history = HistoryConfig {
             completed_executors_per_framework_max: completed
                 .and_then(|count| usize::try_from(count).ok())
                 .unwrap_or(defaults.history.completed_executors_per_framework_max),
-            ..defaults.history.clone()
+            ..defaults.history
         };
         Ok(Self {
             ip,
@@ -211,12 +182,11 @@ impl AgentOptions {
                 .text("frameworks_home")
                 .filter(|text| !text.is_empty())
                 .map(PathBuf::from),
-            fetcher_stall_timeout: seconds(
-                "fetcher_stall_timeout",
-                defaults.fetcher_stall_timeout,
-            ),
-            timing,
-            garbage_collection,
+            fetcher_stall_timeout: values
+                .duration("fetcher_stall_timeout")
+                .unwrap_or(defaults.fetcher_stall_timeout),
+            timing: timing(values),
+            garbage_collection: garbage_collection(values),
             history,
             flags: values.display(),
             ..defaults
@@ -251,6 +221,41 @@ impl AgentOptions {
             domain_socket: None,
             hadoop_home: None,
         }
+    }
+}
+
+fn timing(values: &Values) -> Timing {
+    let defaults = Timing::default();
+    let given = |name: &str, otherwise| values.duration(name).unwrap_or(otherwise);
+    Timing {
+        registration_backoff_factor: given(
+            "registration_backoff_factor",
+            defaults.registration_backoff_factor,
+        ),
+        executor_registration_timeout: given(
+            "executor_registration_timeout",
+            defaults.executor_registration_timeout,
+        ),
+        executor_reregistration_timeout: given(
+            "executor_reregistration_timeout",
+            defaults.executor_reregistration_timeout,
+        ),
+        executor_shutdown_grace_period: given(
+            "executor_shutdown_grace_period",
+            defaults.executor_shutdown_grace_period,
+        ),
+        recovery_timeout: given("recovery_timeout", defaults.recovery_timeout),
+        ..defaults
+    }
+}
+
+fn garbage_collection(values: &Values) -> GarbageCollectionConfig {
+    let defaults = GarbageCollectionConfig::default();
+    let given = |name: &str, otherwise| values.duration(name).unwrap_or(otherwise);
+    GarbageCollectionConfig {
+        delay: given("gc_delay", defaults.delay),
+        disk_headroom: values.number("gc_disk_headroom").unwrap_or(defaults.disk_headroom),
+        disk_watch_interval: given("disk_watch_interval", defaults.disk_watch_interval),
     }
 }
 

@@ -15,13 +15,7 @@ const CLUSTER: &[Flag] = &[
         .default("1")
         .formerly(&["num_slaves"]),
     Flag::new("ip", Kind::Address, "The address to listen on.").default("127.0.0.1"),
-    Flag::new(
-        "port",
-        Kind::Port,
-        "The port of the master; agents take the ports after it that \
-        are free.",
-    )
-    .default("5050"),
+    Flag::new("port", Kind::Port, "The port of the master; agents take free ones.").default("5050"),
     Flag::new(
         "work_dir",
         Kind::Path,

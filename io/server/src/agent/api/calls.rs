@@ -31,6 +31,7 @@ pub(super) enum Refusal {
 }
 
 /// Answers one call.
+#[expect(clippy::too_many_lines, reason = "a table with one arm for each call")]
 pub(super) fn answer(call: &Call, context: Context<'_>) -> Result<Response, Refusal> {
     let kind = call.r#type.unwrap_or_default();
     let mut answer = Response::default();
@@ -120,7 +121,8 @@ pub(super) fn answer(call: &Call, context: Context<'_>) -> Result<Response, Refu
         | call::Type::RemoveResourceProviderConfig
         | call::Type::MarkResourceProviderGone
         | call::Type::PruneImages => {
-            let text = format!("The call {} is not supported by this version", kind.name(Names::V1));
+            let text =
+                format!("The call {} is not supported by this version", kind.name(Names::V1));
             return Err(Refusal::NotImplemented(text));
         }
     }
@@ -157,8 +159,7 @@ fn files(call: &Call, files: &Attachments) -> Result<Response, Refusal> {
     let Some(read) = &call.read_file else {
         return Err(Refusal::BadRequest("Expecting 'list_files' or 'read_file'".to_owned()));
     };
-    let (size, data) =
-        files.read(&read.path, read.offset, read.length).map_err(Refusal::Files)?;
+    let (size, data) = files.read(&read.path, read.offset, read.length).map_err(Refusal::Files)?;
     Ok(Response {
         r#type: Some(response::Type::ReadFile),
         read_file: Some(response::ReadFile { size, data, ..Default::default() }),
@@ -212,9 +213,7 @@ fn get_tasks(view: &View) -> response::GetTasks {
     for framework in all_frameworks(view) {
         for executor in framework.executors.iter().chain(&framework.completed_executors) {
             let queued = executor.queued_tasks.iter();
-            tasks
-                .queued_tasks
-                .extend(queued.map(|info| staging(view, framework, executor, info)));
+            tasks.queued_tasks.extend(queued.map(|info| staging(view, framework, executor, info)));
             let whole = |task: &Arc<mesos::Task>| (**task).clone();
             tasks.launched_tasks.extend(executor.launched_tasks.iter().map(whole));
             tasks.terminated_tasks.extend(executor.terminated_tasks.iter().map(whole));

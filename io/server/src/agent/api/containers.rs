@@ -73,7 +73,7 @@ pub(super) fn get_containers(usages: Vec<ContainerUsage>) -> GetContainers {
         executor_id: Some(usage.executor.info.executor_id.clone()),
         executor_name: usage.executor.info.name.clone(),
         container_id: usage.executor.container.clone(),
-        container_status: Some(status(&usage.executor).into()),
+        container_status: Some(status(&usage.executor)),
         resource_statistics: Some(usage.statistics.into()),
         ..Default::default()
     });
@@ -81,10 +81,7 @@ pub(super) fn get_containers(usages: Vec<ContainerUsage>) -> GetContainers {
 }
 
 fn status(executor: &ExecutorView) -> mesos::ContainerStatus {
-    mesos::ContainerStatus {
-        container_id: Some(executor.container.clone().into()),
-        ..Default::default()
-    }
+    mesos::ContainerStatus { container_id: Some(executor.container.clone()), ..Default::default() }
 }
 
 /// `/containers`, and `/monitor/statistics`, which leaves ids and statuses out.

@@ -3,7 +3,7 @@
 use agent::view::{ExecutorView, FrameworkView, View};
 use protocol::{Names, mesos};
 use resources::{Attributes, Resources};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::host::MESOS_VERSION;
 use crate::http::json::JsonWriter;
@@ -27,23 +27,26 @@ pub(super) fn state(view: &View, flags: &[(String, String)]) -> Vec<u8> {
         json.key("hostname").string(&view.info.hostname);
         json.key("capabilities").array(|json| {
             let kinds = agent::capabilities();
-            kinds.iter().filter_map(|one| one.r#type).for_each(|kind| json.string(kind.name(Names::V0)));
+            kinds
+                .iter()
+                .filter_map(|one| one.r#type)
+                .for_each(|kind| json.string(kind.name(Names::V0)));
         });
-        map(json, "resources", Value::Object(total.summary()));
-        map(json, "reserved_resources", Value::Object(total.reserved_summary()));
-        map(json, "unreserved_resources", Value::Object(total.unreserved().summary()));
+        map(json, "resources", total.summary());
+        map(json, "reserved_resources", total.reserved_summary());
+        map(json, "unreserved_resources", total.unreserved().summary());
         json.key("reserved_resources_full").object(|json| {
             for (role, reserved) in total.reservations() {
                 legacy::resources_full(json.key(&role), &reserved);
             }
         });
         legacy::resources_full(json.key("unreserved_resources_full"), &total.unreserved());
-        map(json, "reserved_resources_allocated", Value::Object(allocated.reserved_summary()));
+        map(json, "reserved_resources_allocated", allocated.reserved_summary());
         let unreserved = allocated.unreserved().summary();
-        map(json, "unreserved_resources_allocated", Value::Object(unreserved));
+        map(json, "unreserved_resources_allocated", unreserved);
         json.key("resource_providers").array(|_| {});
         let attributes = Attributes::from_wire(&view.info.attributes).unwrap_or_default();
-        map(json, "attributes", Value::Object(attributes.summary()));
+        map(json, "attributes", attributes.summary());
         if let Some(master) = &view.master {
             json.key("master_hostname").string(&master.address.ip().to_string());
         }
@@ -84,8 +87,8 @@ pub(super) fn version() -> Vec<u8> {
     json.into_bytes()
 }
 
-fn map(json: &mut JsonWriter, key: &str, value: Value) {
-    json.key(key).raw(value.to_string().as_bytes());
+fn map(json: &mut JsonWriter, key: &str, fields: Map<String, Value>) {
+    json.key(key).raw(Value::Object(fields).to_string().as_bytes());
 }
 
 fn framework(json: &mut JsonWriter, view: &View, framework: &FrameworkView) {
@@ -109,7 +112,10 @@ fn framework(json: &mut JsonWriter, view: &View, framework: &FrameworkView) {
             framework.executors.iter().for_each(|one| executor(json, view, framework, one));
         });
         json.key("completed_executors").array(|json| {
-            framework.completed_executors.iter().for_each(|one| executor(json, view, framework, one));
+            framework
+                .completed_executors
+                .iter()
+                .for_each(|one| executor(json, view, framework, one));
         });
     });
 }
