@@ -401,7 +401,7 @@ impl World {
         self.ask_soon(scheduler);
     }
 
-    fn scheduler_disconnected(&mut self, scheduler: usize) {
+    pub(crate) fn scheduler_disconnected(&mut self, scheduler: usize) {
         let host = &mut self.schedulers[scheduler];
         host.attempt += 1;
         host.is_subscribed = false;

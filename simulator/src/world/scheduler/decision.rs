@@ -164,6 +164,7 @@ impl World {
                 self.statistics.fault("framework torn down");
                 self.call(scheduler, call::Type::Teardown, |_| {});
                 self.become_another_framework(scheduler);
+                self.scheduler_disconnected(scheduler);
             }
             _ => {}
         }

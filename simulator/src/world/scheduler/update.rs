@@ -17,9 +17,16 @@ impl World {
             self.violate(text);
             return;
         };
-        entry.is_uncertain = false;
+        // Who is told that a task is out of reach has to go on asking: nobody may know of it any more
+        // when its agent returns.
+        entry.is_uncertain = status.state == TaskState::TaskUnreachable;
         let uuid = status.uuid.clone().unwrap_or_default();
         if !uuid.is_empty() && !entry.seen.insert(uuid.clone()) {
+            // A repetition tells something new only to who believes the task lost since.
+            let is_latest = made.is_none_or(|(_, index)| entry.highest == Some(index));
+            if entry.by_master && is_latest {
+                self.learn(scheduler, status);
+            }
             return;
         }
         if let Some((_, index)) = made {
@@ -33,6 +40,9 @@ impl World {
             }
         }
         self.learn(scheduler, status);
+        if status.state == TaskState::TaskUnreachable {
+            self.ask_soon(scheduler);
+        }
     }
 
     fn learn(&mut self, scheduler: usize, status: &TaskStatus) {
@@ -97,7 +107,7 @@ impl World {
         let tasks: Vec<reconcile::Task> = host
             .book
             .iter()
-            .filter(|(_, entry)| entry.is_uncertain)
+            .filter(|(_, entry)| entry.is_uncertain && !entry.is_over())
             .map(|(task, entry)| reconcile::Task {
                 task_id: task.clone(),
                 agent_id: Some(entry.agent.clone()),
