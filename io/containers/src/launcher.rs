@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::process_table::{ProcessStat, ProcessTable, ProcessTableError, environment_variable};
+use crate::process_table::{ProcessStat, ProcessTableError, SharedTable, environment_variable};
 use crate::spawn::{Output, Program, SpawnConfig, SpawnError, UserIdentity, spawn};
 use crate::tree::{self, MarkerCache, TreeSeed};
 use crate::watcher::{Exit, ExitWatcher, WatchError};
@@ -187,6 +187,7 @@ pub enum DestroyError {
 pub struct Launcher {
     marker_variable: String,
     watcher: ExitWatcher<ContainerId>,
+    processes: SharedTable,
     state: Mutex<State>,
 }
 
@@ -212,6 +213,7 @@ impl Launcher {
         Ok(Self {
             marker_variable: marker_variable.into(),
             watcher: ExitWatcher::start(report)?,
+            processes: SharedTable::default(),
             state: Mutex::new(State::default()),
         })
     }
@@ -317,9 +319,12 @@ impl Launcher {
         let list = |source| DestroyError::List { id: id.clone(), source };
         let started = Instant::now();
         let mut pause = DESTROY_PAUSE_FIRST;
+        let look = || {
+            let table = self.processes.read()?;
+            Ok(tree::members(&table, &seed, &mut self.lock().markers))
+        };
         loop {
-            let table = ProcessTable::read().map_err(list)?;
-            let left = tree::members(&table, &seed, &mut self.lock().markers);
+            let left = look().map_err(list)?;
             if left.is_empty() {
                 self.lock().containers.remove(id);
                 return Ok(());
@@ -328,7 +333,7 @@ impl Launcher {
                 let pids = left.iter().map(|process| process.pid).collect();
                 return Err(DestroyError::Unkillable { id: id.clone(), pids });
             }
-            tree::signal_tree(&seed, libc::SIGKILL).map_err(list)?;
+            tree::signal_members(libc::SIGKILL, look).map_err(list)?;
             std::thread::sleep(pause);
             pause = (pause * 2).min(DESTROY_PAUSE_LONGEST);
         }
@@ -340,7 +345,7 @@ impl Launcher {
     /// # Errors
     /// When the processes cannot be listed.
     pub fn usage(&self) -> Result<BTreeMap<ContainerId, Usage>, ProcessTableError> {
-        let table = ProcessTable::read()?;
+        let table = self.processes.read()?;
         let mut state = self.lock();
         let ids: Vec<ContainerId> = state.containers.keys().cloned().collect();
         let seeds: Vec<TreeSeed> = state.containers.values().cloned().collect();

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// The longest `/proc/PID/environ` that is searched for a marker: the kernel's limit for arguments
 /// and environment together is far above what the marker's place needs.
@@ -124,6 +126,37 @@ impl ProcessTable {
     }
 }
 
+/// Reads the table for several threads that ask at the same time: whoever asks gets a table that was
+/// read from the first to the last process after it asked, and those who wait for the same reading
+/// share it. A hundred containers that end together then cost two readings instead of hundreds.
+#[derive(Debug, Default)]
+pub(crate) struct SharedTable {
+    latest: Mutex<Option<(Instant, Arc<ProcessTable>)>>,
+}
+
+impl SharedTable {
+    pub(crate) fn read(&self) -> Result<Arc<ProcessTable>, ProcessTableError> {
+        self.read_with(ProcessTable::read)
+    }
+
+    fn read_with(
+        &self,
+        read: impl FnOnce() -> Result<ProcessTable, ProcessTableError>,
+    ) -> Result<Arc<ProcessTable>, ProcessTableError> {
+        let asked = Instant::now();
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((started, table)) = &*latest
+            && *started > asked
+        {
+            return Ok(Arc::clone(table));
+        }
+        let started = Instant::now();
+        let table = Arc::new(read()?);
+        *latest = Some((started, Arc::clone(&table)));
+        Ok(table)
+    }
+}
+
 /// The value of a variable in the environment a process was started with. `None` also when its
 /// environment is not ours to read.
 pub(crate) fn environment_variable(pid: i32, name: &[u8]) -> Option<Vec<u8>> {
@@ -159,5 +192,26 @@ mod tests {
         let ours = table.get(pid).unwrap();
         assert!(!ours.is_dead() && ours.threads > 0 && ours.resident_pages > 0);
         assert_eq!(Some(ours.start_time), ProcessStat::read(pid).map(|stat| stat.start_time));
+    }
+
+    #[test]
+    fn those_who_wait_for_a_reading_share_the_next() {
+        let shared = SharedTable::default();
+        let count = std::sync::atomic::AtomicU32::new(0);
+        let read = || {
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            ProcessTable::read()
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| shared.read_with(read).unwrap());
+            }
+        });
+        // The first reads alone, or with those that asked before it began.
+        assert!(count.load(std::sync::atomic::Ordering::SeqCst) <= 3);
+        let before = count.load(std::sync::atomic::Ordering::SeqCst);
+        shared.read_with(read).unwrap();
+        assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), before + 1);
     }
 }

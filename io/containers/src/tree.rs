@@ -7,7 +7,8 @@
 //! launched the container was itself restarted. A process can hide only by clearing its environment
 //! and leaving its session and outliving its parents, all three.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ffi::c_int;
 
 use crate::process_table::{ProcessStat, ProcessTable, ProcessTableError, environment_variable};
@@ -171,8 +172,17 @@ pub(crate) fn members(
 /// # Errors
 /// When the process table cannot be read; processes stopped until then are continued.
 pub fn signal_tree(seed: &TreeSeed, signal: c_int) -> Result<Vec<i32>, ProcessTableError> {
+    let mut cache = MarkerCache::new();
+    signal_members(signal, || Ok(members(&ProcessTable::read()?, seed, &mut cache)))
+}
+
+/// As [`signal_tree`], for a tree whose members are found by looking.
+pub(crate) fn signal_members(
+    signal: c_int,
+    look: impl FnMut() -> Result<Vec<ProcessStat>, ProcessTableError>,
+) -> Result<Vec<i32>, ProcessTableError> {
     let mut stopped = BTreeMap::new();
-    let outcome = stop_all(seed, &mut stopped);
+    let outcome = stop_all(look, &mut stopped);
     for (pid, start_time) in &stopped {
         signal_process(*pid, *start_time, signal);
     }
@@ -184,18 +194,19 @@ pub fn signal_tree(seed: &TreeSeed, signal: c_int) -> Result<Vec<i32>, ProcessTa
     outcome.map(|()| stopped.into_keys().collect())
 }
 
-fn stop_all(seed: &TreeSeed, stopped: &mut BTreeMap<i32, u64>) -> Result<(), ProcessTableError> {
-    let mut cache = MarkerCache::new();
+fn stop_all(
+    mut look: impl FnMut() -> Result<Vec<ProcessStat>, ProcessTableError>,
+    stopped: &mut BTreeMap<i32, u64>,
+) -> Result<(), ProcessTableError> {
     for _ in 0..STOP_PASSES_MAX {
-        let table = ProcessTable::read()?;
-        let known: BTreeSet<i32> = stopped.keys().copied().collect();
-        for process in members(&table, seed, &mut cache) {
-            if !known.contains(&process.pid) {
+        let known = stopped.len();
+        for process in look()? {
+            if let Entry::Vacant(entry) = stopped.entry(process.pid) {
                 signal_process(process.pid, process.start_time, libc::SIGSTOP);
-                stopped.insert(process.pid, process.start_time);
+                entry.insert(process.start_time);
             }
         }
-        if stopped.len() == known.len() {
+        if stopped.len() == known {
             break;
         }
     }
