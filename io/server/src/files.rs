@@ -95,10 +95,8 @@ impl Attachments {
         if !real.is_dir() {
             return Err(FilesError::Invalid("Cannot browse a file.\n".to_owned()));
         }
-        let mut names: Vec<_> = fs::read_dir(&real)
-            .map_err(failed)?
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(failed)?;
+        let mut names: Vec<_> =
+            fs::read_dir(&real).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
         names.sort_by_key(fs::DirEntry::file_name);
         let virtual_path = path.trim_end_matches('/');
         // A file that vanishes meanwhile is not there.
@@ -270,7 +268,8 @@ fn write_info(json: &mut JsonWriter, info: &mesos::FileInfo) {
         let nanoseconds = info.mtime.as_ref().map_or(0, |time| time.nanoseconds);
         #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 as a double")]
         json.key("mtime").double((nanoseconds / 1_000_000_000) as f64);
-        json.key("nlink").integer(info.nlink.and_then(|count| u64::try_from(count).ok()).unwrap_or(0));
+        json.key("nlink")
+            .integer(info.nlink.and_then(|count| u64::try_from(count).ok()).unwrap_or(0));
         json.key("path").string(&info.path);
         json.key("size").integer(info.size.unwrap_or(0));
         json.key("uid").string(info.uid.as_deref().unwrap_or_default());

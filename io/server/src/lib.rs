@@ -1,11 +1,11 @@
 //! The daemons: sockets, HTTP, timers and storage around the state machines of `core`.
 
+pub mod agent;
 pub mod event_loop;
+pub mod files;
 pub mod flags;
+pub mod host;
 pub mod http;
+mod legacy;
 pub mod master;
 pub mod metrics;
-pub mod agent;
-pub mod files;
-pub mod host;
-mod legacy;
