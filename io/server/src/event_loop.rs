@@ -121,6 +121,15 @@ pub struct Receiver<I> {
 }
 
 impl<I> Receiver<I> {
+    /// The next input; nothing when every sender is gone.
+    pub async fn next(&mut self) -> Option<I> {
+        tokio::select! {
+            biased;
+            input = self.inside.recv() => input,
+            input = self.outside.recv() => input,
+        }
+    }
+
     /// The next input that waits already.
     fn ready(&mut self) -> Option<I> {
         self.inside.try_recv().ok().or_else(|| self.outside.try_recv().ok())
@@ -179,11 +188,7 @@ async fn run<M: Machine>(clock: Clock, mut receiver: Receiver<M::Input>, mut mac
         let wait = machine.next_expiry().map(|then| clock.until(then));
         let first = tokio::select! {
             biased;
-            input = receiver.inside.recv() => match input {
-                Some(input) => Some(input),
-                None => return,
-            },
-            input = receiver.outside.recv() => match input {
+            input = receiver.next() => match input {
                 Some(input) => Some(input),
                 None => return,
             },

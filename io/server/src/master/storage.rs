@@ -121,3 +121,90 @@ fn run(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use coordination::{Record, RegistryError};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::event_loop;
+
+    /// Notes the size of each commit; the first one takes a while.
+    #[derive(Debug, Default)]
+    struct Recorder {
+        commits: Arc<Mutex<Vec<usize>>>,
+        fails: Arc<AtomicBool>,
+    }
+
+    impl Registry for Recorder {
+        fn load(&self) -> Result<Vec<Record>, RegistryError> {
+            Ok(Vec::new())
+        }
+
+        fn commit(&self, changes: &[Change]) -> Result<(), RegistryError> {
+            if self.fails.load(Ordering::Relaxed) {
+                let source = "the disk is full".into();
+                return Err(RegistryError::Commit { path: "records".into(), source });
+            }
+            let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+            if commits.is_empty() {
+                thread::sleep(std::time::Duration::from_millis(50));
+            }
+            commits.push(changes.len());
+            Ok(())
+        }
+    }
+
+    fn change() -> Vec<RegistryChange> {
+        vec![RegistryChange { key: "agent/a".to_owned(), value: None }]
+    }
+
+    #[tokio::test]
+    async fn writes_that_wait_go_into_one_commit_and_come_back_in_order()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let (inputs, mut receiver) = event_loop::inputs();
+        let registry = Recorder::default();
+        let commits = Arc::clone(&registry.commits);
+        let stats = Arc::new(StorageStats::new(None, 0.0));
+        let (storage, thread) = Storage::start(Box::new(registry), inputs, Arc::clone(&stats))?;
+        for id in 0..100 {
+            storage.write(WriteId(id), change());
+        }
+        for id in 0..100 {
+            let command = timeout(std::time::Duration::from_secs(5), receiver.next()).await?;
+            let Some(Command::Event(Event::Persisted { write })) = command else {
+                return Err(format!("{command:?}").into());
+            };
+            assert_eq!(write, WriteId(id));
+        }
+        let commits = commits.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        assert_eq!(commits.iter().sum::<usize>(), 100);
+        assert!(commits.len() <= 3, "{commits:?}");
+        let mut metrics = BTreeMap::new();
+        stats.add_to(&mut metrics);
+        assert_eq!(metrics.get("registrar/queued_operations"), Some(&0.0));
+        drop(storage);
+        assert!(thread.join().is_ok());
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_is_reported_with_its_cause()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let (inputs, mut receiver) = event_loop::inputs();
+        let registry = Recorder::default();
+        registry.fails.store(true, Ordering::Relaxed);
+        let stats = Arc::new(StorageStats::new(None, 0.0));
+        let (storage, _thread) = Storage::start(Box::new(registry), inputs, stats)?;
+        storage.write(WriteId(1), change());
+        let command = timeout(std::time::Duration::from_secs(5), receiver.next()).await?;
+        let Some(Command::StorageFailed(reason)) = command else {
+            return Err(format!("{command:?}").into());
+        };
+        assert_eq!(reason, "cannot commit to the registry file 'records': the disk is full");
+        Ok(())
+    }
+}
