@@ -220,9 +220,10 @@ impl Api {
     /// Usage takes a look at every process, on a thread that may block.
     async fn usages(&self, view: &Arc<View>) -> Vec<containers::ContainerUsage> {
         let (containers, view) = (self.containers.clone(), Arc::clone(view));
-        let usage =
-            tokio::task::spawn_blocking(move || containers::usage(&view, &containers.usage()))
-                .await;
+        let usage = tokio::task::spawn_blocking(move || {
+            containers::usage(&view, &containers.usage(), &containers.processes())
+        })
+        .await;
         usage.unwrap_or_default()
     }
 

@@ -49,11 +49,9 @@ enum State {
     /// The sandbox could not be created, so the launch that follows must fail.
     NoSandbox(String),
     /// Being fetched or forked. Doomed once somebody asked to destroy it meanwhile.
-    Launching {
-        doomed: bool,
-        exited: Option<Option<i32>>,
-    },
-    Running,
+    Launching { doomed: bool, exited: Option<Option<i32>> },
+    /// The process id of its first process.
+    Running(Option<u32>),
 }
 
 struct Shared {
@@ -141,7 +139,7 @@ impl Containers {
             let mut states = self.0.states();
             match states.remove(&launch.container) {
                 Some(State::NoSandbox(message)) => Some(message),
-                Some(State::Launching { .. } | State::Running) | None => {
+                Some(State::Launching { .. } | State::Running(_)) | None => {
                     let state = State::Launching { doomed: false, exited: None };
                     states.insert(launch.container.clone(), state);
                     None
@@ -175,12 +173,13 @@ impl Containers {
                 return;
             }
         };
-        let before = self.0.states().insert(container.clone(), State::Running);
+        let running = State::Running(status.executor_pid);
+        let before = self.0.states().insert(container.clone(), running);
         self.0.tell(Event::ContainerLaunched { container: container.clone(), status });
         match before {
             Some(State::Launching { exited: Some(status), .. }) => self.finish(&container, status),
             Some(State::Launching { doomed: true, exited: None }) => self.kill(&container),
-            Some(State::Launching { .. } | State::NoSandbox(_) | State::Running) | None => {}
+            Some(State::Launching { .. } | State::NoSandbox(_) | State::Running(_)) | None => {}
         }
     }
 
@@ -255,7 +254,7 @@ impl Containers {
                 *doomed = true;
                 return;
             }
-            Some(State::Running) => {}
+            Some(State::Running(_)) => {}
             Some(State::NoSandbox(_)) | None => {
                 let termination = ContainerTermination::default();
                 self.0.tell(Event::ContainerExited { container, termination });
@@ -320,7 +319,7 @@ impl Containers {
             start_time: None,
             marker: recovery.directory.clone().into(),
         };
-        self.0.states().insert(container.clone(), State::Running);
+        self.0.states().insert(container.clone(), State::Running(recovery.pid));
         match self.0.launcher().recover(&config) {
             Ok(Recovered::Running) => Some((container.clone(), self.status(container, pid))),
             // The launcher reports its end, as of any other container.
@@ -335,6 +334,16 @@ impl Containers {
                 None
             }
         }
+    }
+
+    /// The first process of each running container.
+    pub(super) fn processes(&self) -> BTreeMap<mesos::ContainerId, u32> {
+        let states = self.0.states();
+        let running = states.iter().filter_map(|(container, state)| match state {
+            State::Running(Some(pid)) => Some((container.clone(), *pid)),
+            State::Running(None) | State::NoSandbox(_) | State::Launching { .. } => None,
+        });
+        running.collect()
     }
 
     /// What each container uses.

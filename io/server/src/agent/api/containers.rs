@@ -18,6 +18,7 @@ const MEGABYTE: f64 = 1024.0 * 1024.0;
 pub(super) struct ContainerUsage {
     framework: mesos::FrameworkId,
     executor: Arc<ExecutorView>,
+    pid: Option<u32>,
     statistics: mesos::ResourceStatistics,
 }
 
@@ -25,6 +26,7 @@ pub(super) struct ContainerUsage {
 pub(super) fn usage(
     view: &View,
     usage: &BTreeMap<mesos::ContainerId, Usage>,
+    processes: &BTreeMap<mesos::ContainerId, u32>,
 ) -> Vec<ContainerUsage> {
     let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let executors = view.frameworks.iter().flat_map(|framework| {
@@ -35,7 +37,8 @@ pub(super) fn usage(
         .map(|(framework, executor)| {
             let used = usage.get(&executor.container).copied().unwrap_or_default();
             let statistics = statistics(timestamp, &executor.resources, used);
-            ContainerUsage { framework, executor, statistics }
+            let pid = processes.get(&executor.container).copied();
+            ContainerUsage { framework, executor, pid, statistics }
         })
         .collect()
 }
@@ -73,15 +76,19 @@ pub(super) fn get_containers(usages: Vec<ContainerUsage>) -> GetContainers {
         executor_id: Some(usage.executor.info.executor_id.clone()),
         executor_name: usage.executor.info.name.clone(),
         container_id: usage.executor.container.clone(),
-        container_status: Some(status(&usage.executor)),
+        container_status: Some(status(&usage.executor, usage.pid)),
         resource_statistics: Some(usage.statistics.into()),
         ..Default::default()
     });
     GetContainers { containers: containers.collect(), ..Default::default() }
 }
 
-fn status(executor: &ExecutorView) -> mesos::ContainerStatus {
-    mesos::ContainerStatus { container_id: Some(executor.container.clone()), ..Default::default() }
+fn status(executor: &ExecutorView, pid: Option<u32>) -> mesos::ContainerStatus {
+    mesos::ContainerStatus {
+        container_id: Some(executor.container.clone()),
+        executor_pid: pid,
+        ..Default::default()
+    }
 }
 
 /// `/containers`, and `/monitor/statistics`, which leaves ids and statuses out.
@@ -100,7 +107,7 @@ pub(super) fn legacy(usages: &[ContainerUsage], with_containers: bool) -> Vec<u8
                 json.key("source").string(info.source.as_deref().unwrap_or_default());
                 json.key("statistics").message(&usage.statistics, Names::V0);
                 if with_containers {
-                    json.key("status").message(&status(&usage.executor), Names::V0);
+                    json.key("status").message(&status(&usage.executor, usage.pid), Names::V0);
                 }
             });
         }
