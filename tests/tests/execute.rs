@@ -145,7 +145,7 @@ fn a_task_group_is_refused_with_the_reason() {
                  \"agent_id\":{\"value\":\"\"},\"command\":{\"value\":\"true\"},\"resources\":\
                  [{\"name\":\"cpus\",\"type\":\"SCALAR\",\"scalar\":{\"value\":0.1}},\
                  {\"name\":\"mem\",\"type\":\"SCALAR\",\"scalar\":{\"value\":32}}]}]}";
-    let output = execute(&cluster, &["--name=group", group]);
+    let output = execute(&cluster, &[group]);
     assert_eq!(output.code, 1, "{output:?}");
     assert!(output.stdout.contains("default executor"), "{output:?}");
 }

@@ -118,7 +118,8 @@ impl Master {
         if holds_resources(before) && !holds_resources(task.state) {
             self.release(&framework_id, &task.agent_id, &crate::parsed(&task.resources));
             if terminal(task.state) {
-                self.metrics.add_task_end(status.state, status.source, status.reason);
+                // The end may be known before the update that tells it: see above.
+                self.metrics.add_task_end(task.state, status.source, status.reason);
             }
         }
     }

@@ -205,7 +205,7 @@ impl Api {
             Ok(message) => {
                 let body = match content_type {
                     ContentType::Protobuf => message.encode_to_vec(),
-                    ContentType::Json => message.to_json(protocol::Names::V1).into_bytes(),
+                    ContentType::Json => calls::to_json(&message),
                 };
                 Response::content(content_type, Rendered::new(body).into())
             }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use agent::view::{ExecutorView, FrameworkView, Phase, View};
 use protocol::agent::{Call, Response, call, response};
-use protocol::{Names, mesos};
+use protocol::{Message as _, Names, mesos};
 
 use super::containers;
 use crate::files::{Attachments, FilesError};
 use crate::host::MESOS_VERSION;
+use crate::http::json::JsonWriter;
 
 /// What a call may need besides itself.
 pub(super) struct Context<'a> {
@@ -127,6 +128,52 @@ pub(super) fn answer(call: &Call, context: Context<'_>) -> Result<Response, Refu
         }
     }
     Ok(answer)
+}
+
+/// The answer in JSON. Mesos writes lists of tasks also when they are empty.
+pub(super) fn to_json(answer: &Response) -> Vec<u8> {
+    let tasks = match (&answer.get_tasks, &answer.get_state) {
+        (Some(tasks), _) => tasks,
+        (None, Some(state)) => match &state.get_tasks {
+            Some(tasks) => tasks,
+            None => return answer.to_json(Names::V1).into_bytes(),
+        },
+        (None, None) => return answer.to_json(Names::V1).into_bytes(),
+    };
+    let mut json = JsonWriter::new();
+    json.object(|json| {
+        json.key("type").string(answer.r#type.unwrap_or_default().name(Names::V1));
+        let Some(state) = &answer.get_state else {
+            task_lists(json.key("get_tasks"), tasks);
+            return;
+        };
+        json.key("get_state").object(|json| {
+            task_lists(json.key("get_tasks"), tasks);
+            if let Some(executors) = &state.get_executors {
+                json.key("get_executors").message(executors, Names::V1);
+            }
+            if let Some(frameworks) = &state.get_frameworks {
+                json.key("get_frameworks").message(frameworks, Names::V1);
+            }
+        });
+    });
+    json.into_bytes()
+}
+
+fn task_lists(json: &mut JsonWriter, tasks: &response::GetTasks) {
+    json.object(|json| {
+        for (name, list) in [
+            ("pending_tasks", &tasks.pending_tasks),
+            ("queued_tasks", &tasks.queued_tasks),
+            ("launched_tasks", &tasks.launched_tasks),
+            ("terminated_tasks", &tasks.terminated_tasks),
+            ("completed_tasks", &tasks.completed_tasks),
+        ] {
+            json.key(name).array(|json| {
+                list.iter().for_each(|task| json.message(task, Names::V1));
+            });
+        }
+    });
 }
 
 fn get_flags(flags: &[(String, String)]) -> response::GetFlags {
