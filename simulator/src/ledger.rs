@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::mesos::{OfferId, TaskId};
+use protocol::mesos::{FrameworkId, OfferId, TaskId};
 
 /// The truth.
 #[derive(Debug, Default)]
@@ -24,6 +24,8 @@ pub(crate) struct Ledger {
     pub(crate) used_offers: BTreeMap<OfferId, u64>,
     /// Tasks the master sent to an agent.
     pub(crate) started: BTreeSet<TaskId>,
+    /// Frameworks that the master told agents to shut down.
+    pub(crate) removed: BTreeSet<FrameworkId>,
     /// Which framework launched a task.
     pub(crate) owners: BTreeMap<TaskId, Owner>,
 }

@@ -48,3 +48,6 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

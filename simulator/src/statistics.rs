@@ -16,8 +16,10 @@ pub struct Statistics {
     pub tasks_finished: u64,
     /// Tasks whose framework was told another end.
     pub tasks_ended_otherwise: u64,
-    /// Agents that were reported unreachable.
+    /// How often a framework was told that a task is unreachable.
     pub tasks_unreachable: u64,
+    /// Agents of which the master counts more as used than is, when all is at rest.
+    pub agents_overcounted: u64,
 }
 
 impl Statistics {
@@ -42,6 +44,7 @@ impl Statistics {
         self.tasks_finished += other.tasks_finished;
         self.tasks_ended_otherwise += other.tasks_ended_otherwise;
         self.tasks_unreachable += other.tasks_unreachable;
+        self.agents_overcounted += other.agents_overcounted;
     }
 }
 
@@ -50,13 +53,14 @@ impl fmt::Display for Statistics {
         write!(
             f,
             "{} steps, {} faults, {} tasks launched, {} finished, {} ended otherwise, {} reports of \
-             unreachable tasks",
+             unreachable tasks, {} agents with more counted than used",
             self.steps,
             self.faults_total(),
             self.tasks_launched,
             self.tasks_finished,
             self.tasks_ended_otherwise,
-            self.tasks_unreachable
+            self.tasks_unreachable,
+            self.agents_overcounted
         )
     }
 }

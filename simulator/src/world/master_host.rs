@@ -261,10 +261,13 @@ impl World {
                 self.check_started(&task);
                 None
             }
+            MasterToAgent::ShutdownFramework(message) => {
+                self.ledger.removed.insert(message.framework_id.clone());
+                None
+            }
             MasterToAgent::RunTaskGroup(_)
             | MasterToAgent::KillTask(_)
             | MasterToAgent::ShutdownExecutor(_)
-            | MasterToAgent::ShutdownFramework(_)
             | MasterToAgent::FrameworkToExecutor(_)
             | MasterToAgent::UpdateFramework(_)
             | MasterToAgent::CheckpointResources(_)

@@ -1,7 +1,7 @@
 //! What a framework does of its own accord: launch, decline, kill, ask, and now and then something
 //! foolish.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::mesos::offer::operation;
 use protocol::mesos::{
@@ -83,7 +83,7 @@ impl World {
                 state: TaskState::TaskStaging,
                 by_master: false,
                 is_uncertain: false,
-                seen: Default::default(),
+                seen: BTreeSet::new(),
                 highest: None,
             };
             self.schedulers[scheduler].book.insert(task.task_id.clone(), entry);

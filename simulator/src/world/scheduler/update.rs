@@ -51,9 +51,11 @@ impl World {
         let by_executor = status.source == Some(task_status::Source::SourceExecutor);
         let ends = agent::task::is_terminal(status.state);
         if entry.is_over() {
-            // The master may call an agent unreachable while the acknowledgement of the end is on its
-            // way. And to a kill that comes too late an agent answers that there is no such task.
-            let is_verdict = by_master && status.state == TaskState::TaskUnreachable;
+            // The master may call an agent unreachable, or forget it, while the acknowledgement of the
+            // end is on its way. And to a kill that comes too late an agent answers that there is no
+            // such task.
+            let is_verdict = by_master
+                && matches!(status.state, TaskState::TaskUnreachable | TaskState::TaskUnknown);
             if !(is_verdict || ends && !by_executor) {
                 let (task, old) = (status.task_id.value.clone(), entry.state);
                 let new = status.state;
