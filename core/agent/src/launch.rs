@@ -280,7 +280,14 @@ impl Agent {
             .is_some_and(|version| version != self.resources.version());
         if is_outdated {
             let message = "Task assumes outdated resource state";
-            return Err(refusal(task_status::Reason::ReasonInvalidOffers, message));
+            let mut refusal = refusal(task_status::Reason::ReasonInvalidOffers, message);
+            // The registration that outdated the launch tells that there is no such executor. Saying it
+            // once more could end the next executor of that id.
+            let superseded = &self.registration.superseded_versions;
+            if launch.resource_version.as_ref().is_some_and(|it| superseded.contains(it)) {
+                refusal.executor_exited = false;
+            }
+            return Err(refusal);
         }
         let unknown = |resources: &[mesos::Resource]| !self.resources.knows_checkpointed(resources);
         if launch.tasks().any(|task| unknown(&task.resources)) {

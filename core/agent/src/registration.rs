@@ -1,6 +1,7 @@
 //! Finding, greeting and keeping the master (`Slave::detected` to `Slave::reregistered`, `ping` in
 //! Mesos' `src/slave/slave.cpp`).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ use crate::view::{FrameworkView, Phase};
 
 /// No attempt waits longer for the next one.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// Launches that refer to older registrations than these are not on their way any more.
+const SUPERSEDED_VERSIONS_MAX: usize = 64;
 
 /// What is known about the master and the attempts to register with it.
 #[derive(Debug, Default)]
@@ -41,6 +44,8 @@ pub(crate) struct Registration {
     attempt: Option<TimerId>,
     ping: Option<TimerId>,
     ping_timeout: Option<Duration>,
+    /// Versions of the agent's resources that earlier registrations named, oldest first; bounded.
+    pub(crate) superseded_versions: VecDeque<Vec<u8>>,
     /// Set when the agent changed over a restart: an old master would not notice.
     pub(crate) needs_agent_update: bool,
 }
@@ -148,6 +153,7 @@ impl Agent {
         } else {
             // Linking only now, after the back-off, spreads the connections of a whole cluster.
             self.outbox.send(Effect::LinkMaster { pid: master });
+            self.renew_version_for_registration();
             let message = self.registration_message();
             self.send_to_master(message);
         }
@@ -178,6 +184,18 @@ impl Agent {
                 let message = format!("authentication with {master} failed: {reason}");
                 self.log(Severity::Warning, message);
             }
+        }
+    }
+
+    /// A launch that the master decided on an older registration may be missing in this one, so that
+    /// the master takes its resources for free: from now on it is refused as outdated.
+    fn renew_version_for_registration(&mut self) {
+        let old = self.resources.version().to_vec();
+        self.resources.renew_version(&mut self.uuids);
+        let superseded = &mut self.registration.superseded_versions;
+        superseded.push_back(old);
+        while superseded.len() > SUPERSEDED_VERSIONS_MAX {
+            superseded.pop_front();
         }
     }
 
