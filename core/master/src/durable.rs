@@ -50,6 +50,27 @@ pub(crate) struct Writes {
     pending: BTreeMap<WriteId, AfterWrite>,
 }
 
+impl Writes {
+    /// An agent asks again while what it said before is being written: what it says now is news, and
+    /// what is written stays right as long as its description is the same.
+    pub(crate) fn renew_reregistration(&mut self, from: &Pid, news: ReregisterSlaveMessage) {
+        let waiting = self.pending.values_mut().find_map(|then| match then {
+            AfterWrite::ReadmitAgent { pid, message } | AfterWrite::UpdateAgent { pid, message } => {
+                (pid == from && message.slave == news.slave).then_some(message)
+            }
+            AfterWrite::Nothing
+            | AfterWrite::AdmitAgent { .. }
+            | AfterWrite::MarkUnreachable { .. }
+            | AfterWrite::MarkGone { .. }
+            | AfterWrite::RemoveAgent { .. }
+            | AfterWrite::SetDeactivated { .. } => None,
+        });
+        if let Some(message) = waiting {
+            **message = news;
+        }
+    }
+}
+
 impl Master {
     /// Makes `changes` durable and goes on with `then` afterwards.
     pub(crate) fn persist(&mut self, changes: Vec<RegistryChange>, then: AfterWrite) {

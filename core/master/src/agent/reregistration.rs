@@ -30,9 +30,6 @@ impl Master {
             self.metrics.add(Counter::DroppedMessages);
             return;
         };
-        if self.agents.transitions.contains_key(&id) {
-            return;
-        }
         if self.agents.gone.contains_key(&id) {
             self.shut_down_agent(&from, "Agent has been marked gone");
             return;
@@ -45,6 +42,10 @@ impl Master {
             return;
         }
         allocate_to_single_role(&mut message);
+        if self.agents.transitions.contains_key(&id) {
+            self.writes.renew_reregistration(&from, message);
+            return;
+        }
 
         if let Some(agent) = self.agents.registered.get(&id) {
             if agent.pid.address.ip() != from.address.ip()
