@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use master::ConnectionId;
-use protocol::messages::{AgentToMaster, MasterToAgent};
 use protocol::mesos::{ContainerId, OfferId, TaskId, TaskStatus};
+use protocol::messages::{AgentToMaster, MasterToAgent};
 use protocol::pid::Pid;
 use protocol::{executor, scheduler};
 

@@ -15,7 +15,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -25,7 +25,7 @@ impl Random {
 
     /// A number from 0 to below `bound`; 0 if there is none.
     pub fn below(&mut self, bound: u64) -> u64 {
-        if bound == 0 { 0 } else { self.next() % bound }
+        if bound == 0 { 0 } else { self.number() % bound }
     }
 
     /// A number from `low` to `high`, both included.
@@ -56,8 +56,8 @@ impl Random {
 
     /// Sixteen bytes, for a name nobody else has.
     pub fn uuid(&mut self) -> Vec<u8> {
-        let mut bytes = self.next().to_le_bytes().to_vec();
-        bytes.extend_from_slice(&self.next().to_le_bytes());
+        let mut bytes = self.number().to_le_bytes().to_vec();
+        bytes.extend_from_slice(&self.number().to_le_bytes());
         bytes[6] = (bytes[6] & 0x0F) | 0x40;
         bytes[8] = (bytes[8] & 0x3F) | 0x80;
         bytes
@@ -85,7 +85,7 @@ mod tests {
     fn one_seed_gives_one_sequence() {
         let draw = |seed| {
             let mut random = Random::new(seed);
-            [random.next(), random.next()]
+            [random.number(), random.number()]
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));

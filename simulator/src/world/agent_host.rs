@@ -92,10 +92,8 @@ impl AgentHost {
     }
 
     fn config(&self, index: usize, seed: u64, backoff: Duration) -> Config {
-        let program = |path: &str| CommandLine {
-            program: path.to_owned(),
-            arguments: vec![path.to_owned()],
-        };
+        let program =
+            |path: &str| CommandLine { program: path.to_owned(), arguments: vec![path.to_owned()] };
         Config {
             pid: self.pid.clone(),
             hostname: format!("agent-{index}"),
@@ -133,7 +131,7 @@ impl World {
         if self.agents[agent].core.is_some() {
             return;
         }
-        let seed = self.random.next();
+        let seed = self.random.number();
         let host = &mut self.agents[agent];
         host.life += 1;
         let life = host.life;
@@ -186,7 +184,8 @@ impl World {
     /// A crash leaves any prefix of what was not confirmed, and perhaps a torn last line.
     fn lose_writes(&mut self, agent: usize) {
         let writes: Vec<_> = self.agents[agent].writes.drain(..).collect();
-        let mut changes: Vec<Change> = writes.into_iter().flat_map(|(_, changes)| changes).collect();
+        let mut changes: Vec<Change> =
+            writes.into_iter().flat_map(|(_, changes)| changes).collect();
         let survivors = self.random.index(changes.len() + 1);
         let torn = changes.get(survivors).cloned();
         changes.truncate(survivors);

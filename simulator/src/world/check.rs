@@ -68,10 +68,12 @@ impl World {
 
     /// Whether some scheduler is this framework and the master has not removed it.
     pub(crate) fn is_live(&self, framework: &FrameworkId) -> bool {
-        let is_held =
-            self.schedulers.iter().any(|host| host.info.id.as_ref() == Some(framework));
+        let is_held = self.schedulers.iter().any(|host| host.info.id.as_ref() == Some(framework));
         let is_completed = self.master.snapshot.as_ref().is_some_and(|snapshot| {
-            snapshot.completed_frameworks.iter().any(|view| view.info.id.as_ref() == Some(framework))
+            snapshot
+                .completed_frameworks
+                .iter()
+                .any(|view| view.info.id.as_ref() == Some(framework))
         });
         is_held && !is_completed && !self.master.registry.is_removed(framework)
     }

@@ -46,8 +46,7 @@ impl World {
     pub(crate) fn launch_container(&mut self, agent: usize, launch: ContainerLaunch) {
         let life = self.agents[agent].life;
         let variable = |name: &str| launch.environment.get(name).cloned().unwrap_or_default();
-        let framework =
-            FrameworkId { value: variable("MESOS_FRAMEWORK_ID"), ..Default::default() };
+        let framework = FrameworkId { value: variable("MESOS_FRAMEWORK_ID"), ..Default::default() };
         let id = ExecutorId { value: variable("MESOS_EXECUTOR_ID"), ..Default::default() };
         let is_command = launch.command.value.as_deref() == Some(COMMAND_EXECUTOR);
         let container = Container {

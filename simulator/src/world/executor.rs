@@ -198,12 +198,7 @@ impl World {
         }
     }
 
-    fn executor_event(
-        &mut self,
-        agent: usize,
-        container: &ContainerId,
-        event: &executor::Event,
-    ) {
+    fn executor_event(&mut self, agent: usize, container: &ContainerId, event: &executor::Event) {
         if let Some(subscribed) = &event.subscribed {
             let Some(executor) = self.executor(agent, container) else { return };
             if !executor.is_command {
@@ -382,12 +377,7 @@ impl World {
         self.feed_agent(agent, Event::ExecutorCall { request, call });
     }
 
-    pub(crate) fn agent_responds(
-        &mut self,
-        agent: usize,
-        request: RequestId,
-        response: &Response,
-    ) {
+    pub(crate) fn agent_responds(&mut self, agent: usize, request: RequestId, response: &Response) {
         let Some((container, uuid)) = self.agents[agent].requests.remove(&request) else {
             self.violate(format!("agent {agent} answers a request twice"));
             return;
@@ -464,7 +454,10 @@ pub(crate) fn custom_executor(index: u64) -> mesos::ExecutorInfo {
             value: Some("./executor".to_owned()),
             ..Default::default()
         }),
-        resources: vec![crate::world::scheduler::scalar("cpus", 100), crate::world::scheduler::scalar("mem", 32_000)],
+        resources: vec![
+            crate::world::scheduler::scalar("cpus", 100),
+            crate::world::scheduler::scalar("mem", 32_000),
+        ],
         ..Default::default()
     }
 }

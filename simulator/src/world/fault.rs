@@ -23,78 +23,104 @@ impl World {
         let agent = self.random.index(self.agents.len());
         let scheduler = self.random.index(self.schedulers.len());
         let kind = match self.random.below(100) {
-            0..6 => {
+            0..20 => Some(self.host_fault(agent)),
+            20..44 => Some(self.wire_fault(agent)),
+            44..62 => Some(self.scheduler_fault(scheduler)),
+            62..80 => self.executor_fault(agent),
+            80..92 => self.store_fault(agent),
+            92..95 => {
+                self.now += self.random.millis(1_000, 40_000);
+                Some("clock jumped")
+            }
+            _ => {
+                let life = self.agents[agent].life;
+                self.plan(0, 100, Happening::Detect { agent, life });
+                Some("master detected again")
+            }
+        };
+        let Some(kind) = kind else { return };
+        self.statistics.fault(kind);
+        self.log.write(|| format!("    fault: {kind} (agent {agent}, scheduler {scheduler})"));
+    }
+
+    fn host_fault(&mut self, agent: usize) -> &'static str {
+        match self.random.below(10) {
+            0..3 => {
                 self.crash_master(500, 8_000);
                 "master crashed"
             }
-            6..18 => {
+            3..9 => {
                 let high = if self.random.chance(300) { 60_000 } else { 5_000 };
                 self.crash_agent(agent, 500, high);
                 "agent crashed"
             }
-            18..20 => {
+            _ => {
                 self.reboot_agent(agent, 5_000, 40_000);
                 "agent host rebooted"
             }
-            20..32 => {
-                self.break_connections(agent, Break::Reset);
-                "connection broken"
-            }
-            32..44 => {
-                self.partition(agent);
-                "agent partitioned"
-            }
-            44..50 => {
+        }
+    }
+
+    fn wire_fault(&mut self, agent: usize) -> &'static str {
+        if self.random.chance(500) {
+            self.break_connections(agent, Break::Reset);
+            "connection broken"
+        } else {
+            self.partition(agent);
+            "agent partitioned"
+        }
+    }
+
+    fn scheduler_fault(&mut self, scheduler: usize) -> &'static str {
+        match self.random.below(9) {
+            0..3 => {
                 let high = if self.random.chance(300) { 90_000 } else { 5_000 };
                 self.crash_scheduler(scheduler, 200, high);
                 "scheduler crashed"
             }
-            50..58 => {
+            3..7 => {
                 let cut = self.now + self.random.millis(0, 200);
                 self.break_scheduler(scheduler, cut);
                 "scheduler stream broken"
             }
-            58..62 => {
+            _ => {
                 let until = self.now + self.random.millis(500, 15_000);
                 let host = &mut self.schedulers[scheduler];
                 host.upward.block(until);
                 host.downward.block(until);
                 "scheduler partitioned"
             }
-            62..72 => {
-                let Some(container) = self.some_container(agent) else { return };
-                self.end_container(agent, &container, 11);
-                "executor crashed"
-            }
-            72..80 => {
-                let Some(container) = self.some_container(agent) else { return };
-                self.break_executor(agent, &container);
-                "executor stream broken"
-            }
-            80..84 => {
+        }
+    }
+
+    fn executor_fault(&mut self, agent: usize) -> Option<&'static str> {
+        let container = self.some_container(agent)?;
+        if self.random.chance(550) {
+            self.end_container(agent, &container, 11);
+            Some("executor crashed")
+        } else {
+            self.break_executor(agent, &container);
+            Some("executor stream broken")
+        }
+    }
+
+    fn store_fault(&mut self, agent: usize) -> Option<&'static str> {
+        let until = self.now + Duration::from_secs(5);
+        match self.random.below(3) {
+            0 => {
+                // Counted when a write really fails.
                 self.master.registry.failing = true;
-                return;
+                None
             }
-            84..88 => {
-                self.master.registry.slow_until = self.now + Duration::from_secs(5);
-                "registry slow"
-            }
-            88..92 => {
-                self.agents[agent].slow_until = self.now + Duration::from_secs(5);
-                "disk slow"
-            }
-            92..95 => {
-                self.now += self.random.millis(1_000, 40_000);
-                "clock jumped"
+            1 => {
+                self.master.registry.slow_until = until;
+                Some("registry slow")
             }
             _ => {
-                let life = self.agents[agent].life;
-                self.plan(0, 100, Happening::Detect { agent, life });
-                "master detected again"
+                self.agents[agent].slow_until = until;
+                Some("disk slow")
             }
-        };
-        self.statistics.fault(kind);
-        self.log.write(|| format!("    fault: {kind} (agent {agent}, scheduler {scheduler})"));
+        }
     }
 
     /// Messages of one direction, or of both, are held back; and the connections may break over it.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use master::registry::AgentStanding;
 use master::{Config, ConnectionId, Effect, Event, Master, RequestId, Snapshot};
-use protocol::messages::MasterToAgent;
 use protocol::mesos::{TaskId, TaskState, task_status};
+use protocol::messages::MasterToAgent;
 use protocol::pid::Pid;
 use protocol::time::Timestamp;
 use protocol::{internal, scheduler};
@@ -87,7 +87,7 @@ impl World {
             }
         };
         let mut config =
-            Config::new(self.random.next(), self.master.pid.clone(), format!("master-{host}"));
+            Config::new(self.random.number(), self.master.pid.clone(), format!("master-{host}"));
         config.agent_ping_timeout = self.settings.ping_timeout;
         config.max_agent_ping_timeouts = self.settings.ping_timeouts_max;
         config.agent_reregister_timeout = self.settings.reregister_timeout;

@@ -123,7 +123,8 @@ pub(crate) fn scalar(name: &str, thousandths: u32) -> mesos::Resource {
 
 impl World {
     pub(crate) fn dispatch_scheduling(&mut self, happening: Happening) {
-        if let Happening::SchedulerCall { scheduler, passage, attempt, stream_id, call } = happening {
+        if let Happening::SchedulerCall { scheduler, passage, attempt, stream_id, call } = happening
+        {
             self.scheduler_calls(scheduler, passage, attempt, stream_id, call);
             return;
         }
@@ -148,10 +149,10 @@ impl World {
     fn scheduler_experiences(&mut self, scheduler: usize, happening: Happening) {
         match happening {
             Happening::SchedulerDial { .. } => self.scheduler_dials(scheduler),
-            Happening::SchedulerLost { attempt, .. } => {
-                if self.schedulers[scheduler].attempt == attempt {
-                    self.scheduler_disconnected(scheduler);
-                }
+            Happening::SchedulerLost { attempt, .. }
+                if self.schedulers[scheduler].attempt == attempt =>
+            {
+                self.scheduler_disconnected(scheduler);
             }
             Happening::AtScheduler { passage, attempt, event, .. } => {
                 let host = &self.schedulers[scheduler];
@@ -437,7 +438,10 @@ fn launched_tasks(accept: &call::Accept) -> impl Iterator<Item = &TaskId> {
         .flat_map(|launch| launch.task_infos.iter().map(|task| &task.task_id))
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "only these are addressed to a scheduler's life")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "only these are addressed to a scheduler's life"
+)]
 fn addressee(happening: &Happening) -> Option<(usize, u32)> {
     match happening {
         Happening::SchedulerDial { scheduler, life }

@@ -44,8 +44,7 @@ impl World {
         if self.is_doubled() {
             self.statistics.fault("message doubled");
             let (from, message) = (from.clone(), message.clone());
-            self.schedule
-                .add(passage.at, Happening::AtAgent { agent, passage, from, message });
+            self.schedule.add(passage.at, Happening::AtAgent { agent, passage, from, message });
         }
         self.schedule.add(passage.at, Happening::AtAgent { agent, passage, from, message });
     }

@@ -54,8 +54,7 @@ impl World {
         let refuse_seconds =
             if self.healing { FOREVER } else { [0.0, 1.0, 5.0, 30.0][self.random.index(4)] };
         let filters = Filters { refuse_seconds: Some(refuse_seconds), ..Default::default() };
-        let decline =
-            call::Decline { offer_ids, filters: Some(filters), ..Default::default() };
+        let decline = call::Decline { offer_ids, filters: Some(filters), ..Default::default() };
         self.call(scheduler, call::Type::Decline, |call| call.decline = Some(decline));
     }
 

@@ -13,7 +13,10 @@ impl World {
         let task = &status.task_id;
         let made = status.uuid.as_ref().and_then(|uuid| self.ledger.updates.get(uuid)).cloned();
         let Some(entry) = self.schedulers[scheduler].book.get_mut(task) else {
-            let text = format!("framework {scheduler} hears of a task {} it never had", task.value);
+            let name = &task.value;
+            let text = format!(
+                "invariant 3: framework {scheduler} hears of task {name}, which it never launched"
+            );
             self.violate(text);
             return;
         };
