@@ -55,7 +55,8 @@ impl Writes {
     /// what is written stays right as long as its description is the same.
     pub(crate) fn renew_reregistration(&mut self, from: &Pid, news: ReregisterSlaveMessage) {
         let waiting = self.pending.values_mut().find_map(|then| match then {
-            AfterWrite::ReadmitAgent { pid, message } | AfterWrite::UpdateAgent { pid, message } => {
+            AfterWrite::ReadmitAgent { pid, message }
+            | AfterWrite::UpdateAgent { pid, message } => {
                 (pid == from && message.slave == news.slave).then_some(message)
             }
             AfterWrite::Nothing
