@@ -97,7 +97,7 @@ impl AgentHost {
         Config {
             pid: self.pid.clone(),
             hostname: format!("agent-{index}"),
-            work_dir: "/work".to_owned(),
+            work_dir: "/var/agent".to_owned(),
             resources: self.resources.clone(),
             attributes: Vec::new(),
             domain: None,
@@ -238,7 +238,7 @@ impl World {
         if self.agents[agent].life != life {
             return;
         }
-        if let Some(path) = path.strip_prefix("/work/meta/") {
+        if let Some(path) = path.strip_prefix("/var/agent/meta/") {
             let change = Change::Remove { path: path.to_owned() };
             self.agents[agent].disk.apply(self.now, &change);
         }

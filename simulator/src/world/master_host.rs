@@ -299,11 +299,10 @@ impl World {
             && status.source == Some(task_status::Source::SourceMaster);
         let Some(agent) = status.agent_id.as_ref().filter(|_| is_verdict) else { return };
         self.statistics.tasks_unreachable += 1;
-        let standing = self.master.registry.standing(agent);
-        if matches!(standing, Some(AgentStanding::Admitted { .. })) {
+        if !self.master.registry.may_be_called_unreachable(agent) {
+            let (task, agent) = (&status.task_id.value, &agent.value);
             self.violate(format!(
-                "invariant 5: task {} is called unreachable while agent {} is admitted",
-                status.task_id.value, agent.value
+                "invariant 5: task {task} is called unreachable and agent {agent} never was"
             ));
         }
     }

@@ -1,6 +1,6 @@
 //! The master's store: writes become durable one after the other, and it may fail.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use master::registry::{AgentRecord, AgentStanding, FrameworkStanding, Record};
 use master::{RegistryChange, WriteId};
@@ -18,16 +18,29 @@ pub(crate) struct Registry {
     pub(crate) failing: bool,
     /// Writes take long until then.
     pub(crate) slow_until: Timestamp,
+    /// Agents that were durably unreachable at some time.
+    unreachable: BTreeSet<AgentId>,
 }
 
 impl Registry {
     pub(crate) fn apply(&mut self, changes: Vec<RegistryChange>) {
         for change in changes {
-            match change.value {
-                Some(value) => self.records.insert(change.key, value),
-                None => self.records.remove(&change.key),
+            let Some(value) = change.value else {
+                self.records.remove(&change.key);
+                continue;
             };
+            if let Ok(Record::Agent(record)) = Record::decode(&change.key, &value)
+                && matches!(record.standing, AgentStanding::Unreachable { .. })
+            {
+                self.unreachable.extend(record.info.id);
+            }
+            self.records.insert(change.key, value);
         }
+    }
+
+    /// Whether it was durable at some time that an agent is unreachable, or nothing is known of it.
+    pub(crate) fn may_be_called_unreachable(&self, agent: &AgentId) -> bool {
+        self.unreachable.contains(agent) || self.standing(agent).is_none()
     }
 
     /// What a new master reads.
