@@ -188,12 +188,12 @@ mod tests {
             framework_id: "F".to_owned(),
             executor_id: "E".to_owned(),
         };
-        let executor = serde_json::json!([{ "id": "E", "directory": "/work/E" }]);
+        let executor = serde_json::json!([{ "id": "E", "directory": "/var/agent/E" }]);
         for (frameworks, executors) in
             [("frameworks", "executors"), ("completed_frameworks", "completed_executors")]
         {
             let state = serde_json::json!({ frameworks: [{ "id": "F", executors: executor }] });
-            assert_eq!(directory(&state, &sandbox).as_deref(), Some("/work/E"));
+            assert_eq!(directory(&state, &sandbox).as_deref(), Some("/var/agent/E"));
         }
         assert_eq!(directory(&serde_json::json!({ "frameworks": [] }), &sandbox), None);
     }

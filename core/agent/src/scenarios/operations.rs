@@ -113,7 +113,7 @@ fn operations_change_the_total_and_are_reported_until_acknowledged() {
 
 #[test]
 fn volumes_are_made_and_removed_with_their_operations() {
-    let path = "/work/volumes/roles/eng web/v1".to_owned();
+    let path = "/var/agent/volumes/roles/eng web/v1".to_owned();
     let mut world = World::registered();
     apply(&mut world, 1, reserve());
     apply(&mut world, 2, create());

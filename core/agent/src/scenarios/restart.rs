@@ -192,7 +192,7 @@ fn an_incompatible_configuration_is_refused_with_a_clear_text() {
         error.map(|error| error.to_string()).unwrap_or_default()
     };
     assert!(text(&fewer).contains("resource cpus changed"), "{}", text(&fewer));
-    assert!(text(&fewer).contains("/work/meta/slaves/latest"));
+    assert!(text(&fewer).contains("/var/agent/meta/slaves/latest"));
     assert!(text(&renamed).contains("hostname changed from host to other"));
     assert!(text(&labelled).contains("attribute rack was added"));
     for config in [&mut fewer, &mut renamed, &mut labelled] {
@@ -289,8 +289,8 @@ fn sandboxes_of_the_past_are_collected_by_age() {
     world.handle(Event::DiskUsage { used_fraction: 0.3 });
     let gone = removed(&world);
     assert!(gone.contains(&launch.directory));
-    assert!(gone.contains("/work/slaves/S0/frameworks/F"));
-    assert!(gone.contains("/work/meta/slaves/S0/frameworks/F/executors/t"));
+    assert!(gone.contains("/var/agent/slaves/S0/frameworks/F"));
+    assert!(gone.contains("/var/agent/meta/slaves/S0/frameworks/F/executors/t"));
     // The framework comes back while its directory is being removed: the launch waits for that.
     world.effects.clear();
     world.master_says(run_task(framework("F", true), command_task("u")));

@@ -23,7 +23,7 @@ pub(super) fn config() -> Config {
     Config {
         pid: "slave(1)@127.0.0.1:5051".parse().unwrap(),
         hostname: "host".to_owned(),
-        work_dir: "/work".to_owned(),
+        work_dir: "/var/agent".to_owned(),
         resources: vec![scalar("cpus", 4.0), scalar("mem", 4096.0), scalar("disk", 10000.0)],
         attributes: Vec::new(),
         domain: None,

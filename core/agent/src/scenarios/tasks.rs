@@ -32,7 +32,7 @@ fn a_command_task_runs_from_end_to_end() {
     ));
     let launch = world.launches().pop().unwrap();
     let run = format!("slaves/S0/frameworks/F/executors/t/runs/{}", launch.container.value);
-    assert_eq!(launch.directory, format!("/work/{run}"));
+    assert_eq!(launch.directory, format!("/var/agent/{run}"));
     assert_eq!(launch.user.as_deref(), Some("nobody"));
     assert_eq!(launch.pid_checkpoint, Some(format!("{run}/pids/forked.pid")));
     assert_eq!(launch.command.value.as_deref(), Some("/opt/meseta"));
