@@ -202,7 +202,8 @@ impl World {
             Effect::AcceptSubscription { request, connection, stream_id } => {
                 if let Some(request) = self.master.requests.remove(&request) {
                     let Request { scheduler, life, attempt, .. } = request;
-                    self.master.streams.insert(connection, Stream { scheduler, life, attempt });
+                    let stream = Stream { scheduler, life, attempt, is_broken: false };
+                    self.master.streams.insert(connection, stream);
                     let accepted = SchedulerEvent::Accepted(stream_id.to_string());
                     self.send_on_stream(connection, accepted);
                 }

@@ -73,6 +73,8 @@ pub(crate) struct Stream {
     pub(crate) scheduler: usize,
     pub(crate) life: u32,
     pub(crate) attempt: u64,
+    /// Nothing more gets through, and the master does not know yet.
+    pub(crate) is_broken: bool,
 }
 
 impl Scheduler {
@@ -214,9 +216,12 @@ impl World {
         let streams: Vec<ConnectionId> = self
             .master
             .streams
-            .iter()
+            .iter_mut()
             .filter(|(_, stream)| stream.scheduler == scheduler)
-            .map(|(connection, _)| *connection)
+            .map(|(connection, stream)| {
+                stream.is_broken = true;
+                *connection
+            })
             .collect();
         for connection in streams {
             self.plan(0, 5_000, Happening::StreamBroken { life, connection });
@@ -328,6 +333,10 @@ impl World {
 
     pub(crate) fn send_on_stream(&mut self, connection: ConnectionId, event: SchedulerEvent) {
         let Some(stream) = self.master.streams.get(&connection).copied() else { return };
+        if stream.is_broken {
+            self.statistics.fault("event lost");
+            return;
+        }
         self.send_to_scheduler(stream.scheduler, stream.life, stream.attempt, event);
     }
 
