@@ -9,3 +9,4 @@ pub mod http;
 mod legacy;
 pub mod master;
 pub mod metrics;
+mod version;

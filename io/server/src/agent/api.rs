@@ -245,7 +245,7 @@ impl Api {
             Endpoint::FilesDebug => attachments(&view).debug_response(&request.query),
             Endpoint::SystemStats => json(SystemStats::read().to_json()),
             Endpoint::Flags => json(state::flags(&self.flags)),
-            Endpoint::Version => json(state::version()),
+            Endpoint::Version => json(crate::version::document(crate::host::MESOS_VERSION)),
             Endpoint::Health | Endpoint::Operator | Endpoint::Executor => {
                 Response::empty(StatusCode::OK)
             }

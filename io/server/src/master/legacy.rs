@@ -34,7 +34,7 @@ pub(super) async fn answer(
             Ok(Response::method_not_allowed(&["GET"], &request.method))
         }
         Endpoint::Flags => Ok(shown(render::flags(&handler.process.flags))),
-        Endpoint::Version => Ok(shown(render::version(&handler.process.version))),
+        Endpoint::Version => Ok(shown(crate::version::document(&handler.process.version))),
         Endpoint::SystemStats => Ok(shown(SystemStats::read().to_json())),
         Endpoint::Metrics => Ok(shown(to_json(&metrics::collect(handler).await?))),
         // There are no actors inside whose queues could be shown.

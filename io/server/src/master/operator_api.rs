@@ -244,7 +244,7 @@ async fn read_detail(handler: &MasterHandler, detail: Detail) -> Result<Reply, S
             response::Type::GetFlags
         }
         Detail::Version => {
-            let version_info = render::version_info(&handler.process.version);
+            let version_info = crate::version::info(&handler.process.version);
             reply.get_version = Some(response::GetVersion { version_info, ..Default::default() });
             response::Type::GetVersion
         }

@@ -22,7 +22,7 @@ pub(super) use self::envelope::respond;
 pub(super) use self::frameworks::frameworks;
 pub(super) use self::operator::{View, subscribed, view, weight_infos};
 pub(super) use self::roles::roles;
-pub(super) use self::state::{Process, flags, state, version, version_info};
+pub(super) use self::state::{Process, flags, state};
 pub(super) use self::summary::state_summary;
 pub(super) use self::tasks::{TaskQuery, tasks};
 

@@ -51,8 +51,7 @@ pub(super) fn answer(call: &Call, context: Context<'_>) -> Result<Response, Refu
         }
         call::Type::GetVersion => {
             answer.r#type = Some(response::Type::GetVersion);
-            let version_info =
-                mesos::VersionInfo { version: MESOS_VERSION.to_owned(), ..Default::default() };
+            let version_info = crate::version::info(MESOS_VERSION);
             let version = response::GetVersion { version_info, ..Default::default() };
             answer.get_version = Some(version);
         }

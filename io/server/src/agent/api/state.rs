@@ -15,10 +15,11 @@ pub(super) fn state(view: &View, flags: &[(String, String)]) -> Vec<u8> {
     let allocated = Resources::from_wire(&view.allocated).unwrap_or_default();
     let mut json = JsonWriter::new();
     json.object(|json| {
-        json.key("version").string(MESOS_VERSION);
-        json.key("build_date").string("");
-        json.key("build_time").double(0.0);
-        json.key("build_user").string("");
+        let info = crate::version::info(MESOS_VERSION);
+        json.key("version").string(&info.version);
+        json.key("build_date").string(info.build_date.as_deref().unwrap_or_default());
+        json.key("build_time").double(info.build_time.unwrap_or(0.0));
+        json.key("build_user").string(info.build_user.as_deref().unwrap_or_default());
         json.key("start_time").double(view.started.as_secs_f64());
         if let Some(id) = &view.info.id {
             json.key("id").string(&id.value);
@@ -71,18 +72,6 @@ pub(super) fn flags(flags: &[(String, String)]) -> Vec<u8> {
         json.key("flags").object(|json| {
             flags.iter().for_each(|(name, value)| json.key(name).string(value));
         });
-    });
-    json.into_bytes()
-}
-
-/// `/version`.
-pub(super) fn version() -> Vec<u8> {
-    let mut json = JsonWriter::new();
-    json.object(|json| {
-        json.key("build_date").string("");
-        json.key("build_time").double(0.0);
-        json.key("build_user").string("");
-        json.key("version").string(MESOS_VERSION);
     });
     json.into_bytes()
 }

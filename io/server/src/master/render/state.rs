@@ -1,9 +1,6 @@
-//! `/state`, `/flags` and `/version`.
-
-use std::collections::BTreeMap;
+//! `/state` and `/flags`.
 
 use master::view::Snapshot;
-use protocol::mesos::VersionInfo;
 use protocol::time::Timestamp;
 use protocol::{Names, mesos};
 
@@ -31,48 +28,6 @@ impl Process {
     fn flag(&self, name: &str) -> Option<&str> {
         self.flags.iter().find(|(flag, _)| flag == name).map(|(_, value)| value.as_str())
     }
-}
-
-/// What was built from what. Builds that want to be told apart set these variables; by default equal sources give equal
-/// programs.
-pub(in crate::master) fn version_info(version: &str) -> VersionInfo {
-    let text = |value: Option<&str>| value.map(str::to_owned);
-    let build_time = option_env!("MESETA_BUILD_TIME").and_then(|time| time.parse().ok());
-    VersionInfo {
-        version: version.to_owned(),
-        build_date: Some(option_env!("MESETA_BUILD_DATE").unwrap_or_default().to_owned()),
-        build_time: Some(build_time.unwrap_or(0.0)),
-        build_user: Some(option_env!("MESETA_BUILD_USER").unwrap_or_default().to_owned()),
-        git_sha: text(option_env!("MESETA_GIT_SHA")),
-        git_branch: text(option_env!("MESETA_GIT_BRANCH")),
-        git_tag: text(option_env!("MESETA_GIT_TAG")),
-        ..Default::default()
-    }
-}
-
-/// `/version`.
-pub(in crate::master) fn version(version: &str) -> Vec<u8> {
-    let info = version_info(version);
-    let mut texts = BTreeMap::from([("version", info.version)]);
-    let optional = [
-        ("build_date", info.build_date),
-        ("build_user", info.build_user),
-        ("git_sha", info.git_sha),
-        ("git_branch", info.git_branch),
-        ("git_tag", info.git_tag),
-    ];
-    for (name, value) in optional {
-        if let Some(value) = value {
-            texts.insert(name, value);
-        }
-    }
-    let build_time = info.build_time.unwrap_or(0.0);
-    document(|json| {
-        json.key("build_time").double(build_time);
-        for (name, value) in texts {
-            json.key(name).string(&value);
-        }
-    })
 }
 
 fn write_flags(json: &mut JsonWriter, flags: &[(String, String)]) {
@@ -125,7 +80,7 @@ pub(in crate::master) fn state(snapshot: &Snapshot, process: &Process) -> Vec<u8
 }
 
 fn head(json: &mut JsonWriter, snapshot: &Snapshot, process: &Process) {
-    let info = version_info(&process.version);
+    let info = crate::version::info(&process.version);
     let master = snapshot.master.as_ref();
     let pid = master.pid.as_deref().unwrap_or_default();
     json.key("version").string(&info.version);

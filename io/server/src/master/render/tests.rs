@@ -283,7 +283,7 @@ fn an_operators_stream_begins_with_the_state() -> TestResult {
 #[test]
 fn versions_have_the_fields_of_mesos() -> TestResult {
     let expected = without_build(golden("GET_version")?);
-    let mut actual: Value = serde_json::from_slice(&version("1.12.0"))?;
+    let mut actual: Value = serde_json::from_slice(&crate::version::document("1.12.0"))?;
     let names = |value: &Value| {
         let mut names: Vec<String> =
             value.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
