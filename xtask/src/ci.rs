@@ -21,7 +21,7 @@ pub(crate) fn ci() -> Result<()> {
     let mut documentation = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
     documentation.env("RUSTDOCFLAGS", "--deny warnings");
     run(documentation)?;
-    run(command(tool("cargo-deny", "0.18.9")?, &["check"]))?;
+    run(command(tool("cargo-deny", "0.20.2")?, &["check", "bans", "licenses", "sources"]))?;
     run(command(tool("cargo-machete", "0.9.1")?, &[]))?;
     run(command(typos()?, &[]))?;
     crate::test::test(&[])

@@ -11,9 +11,15 @@ const DAYS_BEFORE_UNIX: u64 = 719_468;
 
 const SECONDS_PER_DAY: u64 = 86_400;
 
+/// Names the least severe lines to write: `INFO`, which is the default, or anything else for
+/// warnings and errors alone.
+const LEVEL_VARIABLE: &str = "MESETA_EXECUTOR_LOG_LEVEL";
+
 /// Something happened as it should.
 pub(crate) fn info(text: fmt::Arguments<'_>) {
-    write('I', text);
+    if std::env::var_os(LEVEL_VARIABLE).is_none_or(|level| level == "INFO") {
+        write('I', text);
+    }
 }
 
 /// Something went wrong that the executor copes with.

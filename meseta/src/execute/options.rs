@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use protocol::mesos::environment::Variable;
 use protocol::mesos::framework_info::{Capability, capability};
 use protocol::mesos::{
-    CommandInfo, ContainerInfo, FrameworkInfo, Resource, TaskGroupInfo, TaskId, TaskInfo,
+    CommandInfo, ContainerInfo, Environment, FrameworkInfo, Resource, TaskGroupInfo, TaskId,
+    TaskInfo,
 };
 use resources::Resources;
 use sdk::{ContentType, Credential};
@@ -44,8 +46,11 @@ impl Work {
     }
 }
 
-/// What a task gets when nothing else is said.
-const DEFAULT_RESOURCES: &str = "cpus:1;mem:128";
+/// What a command on a cluster of its own gets: little, so that the smallest agent can run it.
+const COMMAND_RESOURCES: &str = "cpus:0.1;mem:32";
+
+/// Keeps the executor's own lines out of the output of a command.
+const EXECUTOR_LOG_LEVEL: (&str, &str) = ("MESETA_EXECUTOR_LOG_LEVEL", "WARNING");
 
 impl ExecuteOptions {
     /// Runs a command with its arguments as they are, without a shell between.
@@ -55,8 +60,9 @@ impl ExecuteOptions {
         let task = TaskInfo {
             name: name.to_owned(),
             task_id: TaskId { value: name.to_owned(), ..Default::default() },
-            resources: default_resources(),
+            resources: parsed(COMMAND_RESOURCES),
             command: Some(CommandInfo {
+                environment: Some(environment(&[EXECUTOR_LOG_LEVEL])),
                 shell: Some(false),
                 value: Some(program.to_owned()),
                 arguments: command.to_vec(),
@@ -76,11 +82,18 @@ impl ExecuteOptions {
     }
 }
 
-fn default_resources() -> Vec<Resource> {
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    let variable = |(name, value): &(&str, &str)| Variable {
+        name: (*name).to_owned(),
+        value: Some((*value).to_owned()),
+        ..Default::default()
+    };
+    Environment { variables: variables.iter().map(variable).collect(), ..Default::default() }
+}
+
+fn parsed(resources: &str) -> Vec<Resource> {
     // The text is ours; a mistake in it would show as a task that gets nothing.
-    Resources::parse(DEFAULT_RESOURCES, "*")
-        .map(|resources| resources.to_wire())
-        .unwrap_or_default()
+    Resources::parse(resources, "*").map(|resources| resources.to_wire()).unwrap_or_default()
 }
 
 /// A framework with the capabilities that are always wanted.

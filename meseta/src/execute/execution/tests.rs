@@ -82,7 +82,7 @@ fn one_task_from_its_offer_to_its_end() {
     assert!(execution.kill().is_empty());
     // The first is too small, the third comes too late.
     let actions = execution.handle(offers(&[
-        ("O1", "cpus:0.5;mem:999"),
+        ("O1", "cpus:0.05;mem:999"),
         ("O2", "cpus:4;mem:999"),
         ("O3", "cpus:4;mem:999"),
     ]));
@@ -96,7 +96,7 @@ fn one_task_from_its_offer_to_its_end() {
     let launch = accept.operations[0].launch.as_ref().unwrap();
     assert_eq!(launch.task_infos[0].agent_id.value, "A");
     let resources = Resources::from_wire(&launch.task_infos[0].resources).unwrap();
-    assert_eq!(resources, Resources::parse("cpus:1;mem:128", "*").unwrap());
+    assert_eq!(resources, Resources::parse("cpus:0.1;mem:32", "*").unwrap());
 
     assert_eq!(
         brief(&execution.handle(update("sleep", TaskState::TaskRunning))),
