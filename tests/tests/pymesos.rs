@@ -107,7 +107,9 @@ fn every_scenario_survives_an_agent_restart() {
                 std::thread::spawn(move || run_across_restarts(scenario, count))
             })
             .collect();
-    for thread in threads {
-        thread.join().expect("the scenario's own message says what went wrong");
+    // All are waited for before any is judged, so that each removes its processes.
+    let results: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
+    for result in results {
+        result.expect("the scenario's own message says what went wrong");
     }
 }
