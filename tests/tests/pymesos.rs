@@ -100,13 +100,17 @@ fn tasks_finish_although_their_agent_restarts() {
 
 #[test]
 fn every_scenario_survives_an_agent_restart() {
-    let threads: Vec<JoinHandle<()>> =
-        [("tasks", "60"), ("executor", "20"), ("kill", "20"), ("reconcile", "5")]
-            .into_iter()
-            .map(|(scenario, count)| {
-                std::thread::spawn(move || run_across_restarts(scenario, count))
-            })
-            .collect();
+    let threads: Vec<JoinHandle<()>> = [
+        ("tasks", "200"),
+        ("executor", "20"),
+        ("kill", "20"),
+        ("reconcile", "5"),
+        ("decline", "5"),
+        ("suppress", "1"),
+    ]
+    .into_iter()
+    .map(|(scenario, count)| std::thread::spawn(move || run_across_restarts(scenario, count)))
+    .collect();
     // All are waited for before any is judged, so that each removes its processes.
     let results: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
     for result in results {
