@@ -47,8 +47,8 @@ impl Cluster {
         let profile = AgentProfile {
             total: resources("cpus:24;mem:4096;disk:4096;ports:[31000-32000]"),
             capabilities: AgentCapabilities { multi_role: true, hierarchical_role: true },
-            region: None,
             active: true,
+            ..AgentProfile::default()
         };
         for number in 0..count {
             self.allocator.add_agent(&agent(number), profile.clone(), &used(number));

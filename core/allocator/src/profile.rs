@@ -1,9 +1,11 @@
 //! What the allocator is told about its surroundings, frameworks and agents, and what it answers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::mesos::{AgentId, FrameworkId};
+use protocol::mesos::{AgentId, Attribute, FrameworkId};
+use protocol::time::Timestamp;
 use resources::{Quantities, Resources};
 
 /// Settings of one allocator, each named after the master flag it comes from.
@@ -78,10 +80,27 @@ pub struct AgentProfile {
     pub total: Resources,
     /// What it understands.
     pub capabilities: AgentCapabilities,
+    /// `SlaveInfo.hostname`: what a whitelist and offer constraints name it by.
+    pub hostname: String,
+    /// `SlaveInfo.attributes`, which offer constraints look at.
+    pub attributes: Arc<[Attribute]>,
     /// Its region (`SlaveInfo.domain.fault_domain.region.name`).
     pub region: Option<String>,
+    /// Its zone (`SlaveInfo.domain.fault_domain.zone.name`).
+    pub zone: Option<String>,
+    /// When it is planned to be taken down for maintenance.
+    pub unavailability: Option<Unavailability>,
     /// Whether it is connected and its resources may be offered.
     pub active: bool,
+}
+
+/// A planned time without an agent (`mesos.Unavailability`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unavailability {
+    /// When it begins.
+    pub start: Timestamp,
+    /// How long it lasts. `None`: for good.
+    pub duration: Option<Duration>,
 }
 
 /// The capabilities of an agent that decide to whom it can be offered (`SlaveInfo.Capability.Type`).

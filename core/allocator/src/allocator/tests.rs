@@ -43,7 +43,7 @@ fn in_roles(roles: &[&str]) -> FrameworkProfile {
 
 fn with(total: &str) -> AgentProfile {
     let capabilities = AgentCapabilities { multi_role: true, hierarchical_role: true };
-    AgentProfile { total: resources(total), capabilities, region: None, active: true }
+    AgentProfile { total: resources(total), capabilities, active: true, ..AgentProfile::default() }
 }
 
 /// An allocator and the time.

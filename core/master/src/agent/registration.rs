@@ -183,18 +183,19 @@ pub(crate) fn total_resources(info: &AgentInfo, checkpointed: &Resources) -> Res
 
 /// What the allocator needs to know of an agent.
 pub(crate) fn agent_profile(agent: &Agent) -> allocator::AgentProfile {
+    let domain = agent.info.domain.as_ref();
+    let fault_domain = domain.and_then(|domain| domain.fault_domain.as_ref());
     allocator::AgentProfile {
         total: agent.total.clone(),
         capabilities: allocator::AgentCapabilities {
             multi_role: agent.capabilities.multi_role,
             hierarchical_role: agent.capabilities.hierarchical_role,
         },
-        region: agent
-            .info
-            .domain
-            .as_ref()
-            .and_then(|domain| domain.fault_domain.as_ref())
-            .map(|domain| domain.region.name.clone()),
+        hostname: agent.info.hostname.clone(),
+        attributes: agent.info.attributes.as_slice().into(),
+        region: fault_domain.map(|domain| domain.region.name.clone()),
+        zone: fault_domain.map(|domain| domain.zone.name.clone()),
+        unavailability: None,
         active: agent.active(),
     }
 }
