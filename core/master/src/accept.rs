@@ -53,6 +53,7 @@ impl Master {
             let Some(offer) = self.take_offer(id) else {
                 continue;
             };
+            self.count_framework(framework_id, |metrics| metrics.offers_accepted += 1);
             let acceptance = acceptance.get_or_insert_with(|| Acceptance {
                 framework_id: framework_id.clone(),
                 agent_id: offer.agent_id.clone(),

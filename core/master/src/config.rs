@@ -62,6 +62,8 @@ pub struct Config {
     pub min_allocatable_resources: Vec<BTreeMap<String, f64>>,
     /// `--fair_sharing_excluded_resource_names`.
     pub fair_sharing_excluded_resource_names: BTreeSet<String>,
+    /// `--publish_per_framework_metrics`.
+    pub publish_per_framework_metrics: bool,
     /// `--filter_gpu_resources`: agents with GPUs are offered to frameworks with `GPU_RESOURCES` only.
     pub filter_gpu_resources: bool,
 }
@@ -99,6 +101,7 @@ impl Config {
                 BTreeMap::from([("mem".to_owned(), 32.0)]),
             ],
             fair_sharing_excluded_resource_names: BTreeSet::new(),
+            publish_per_framework_metrics: true,
             filter_gpu_resources: true,
         }
     }

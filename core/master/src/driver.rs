@@ -143,7 +143,9 @@ impl Master {
         if !self.owns(&from, &id) {
             return;
         }
-        let update = call.r#type == Some(Type::UpdateFramework);
+        let r#type = call.r#type.unwrap_or(Type::Unknown);
+        self.count_framework(&id, |metrics| metrics.calls.add(r#type));
+        let update = r#type == Type::UpdateFramework;
         let response = self.framework_call(&id, call);
         if update && let Response::BadRequest(error) = response {
             self.driver_error(from, error);

@@ -1,6 +1,7 @@
 //! What the master knows of one framework.
 
 mod call;
+mod metrics;
 mod removal;
 pub(crate) mod subscribe;
 
@@ -15,9 +16,13 @@ use protocol::scheduler;
 use protocol::time::Timestamp;
 use protocol::uuid::Uuid;
 
+use crate::Master;
 use crate::event::ConnectionId;
 use crate::timer::TimerKey;
 use crate::view::FrameworkView;
+
+pub use crate::framework::metrics::FrameworkCounts;
+pub(crate) use crate::framework::metrics::{FrameworkMetrics, Tally};
 
 /// What a framework's software understands (`FrameworkInfo.Capability`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,6 +116,9 @@ pub(crate) struct Framework {
     pub(crate) offers: BTreeSet<OfferId>,
     /// Where it has tasks or executors.
     pub(crate) agents: BTreeSet<AgentId>,
+    pub(crate) metrics: FrameworkMetrics,
+    /// Whether the metrics differ from those last shown.
+    pub(crate) counted: bool,
 }
 
 impl Framework {
@@ -132,6 +140,8 @@ impl Framework {
             completed_tasks: VecDeque::new(),
             offers: BTreeSet::new(),
             agents: BTreeSet::new(),
+            metrics: FrameworkMetrics::default(),
+            counted: false,
         }
     }
 
@@ -157,6 +167,24 @@ impl Framework {
             | Presence::Recovered
             | Presence::Disconnected => None,
         }
+    }
+
+    /// Its counters, as of now.
+    pub(crate) fn counts(&self) -> FrameworkCounts {
+        FrameworkCounts::new(&self.id, &self.info, &self.metrics).registered(
+            self.connected(),
+            &self.roles,
+            &self.suppressed_roles,
+            self.unreachable_tasks.len(),
+        )
+    }
+
+    /// Whether the counters of tasks are what counting them now gives.
+    pub(crate) fn books_agree(&self) -> bool {
+        protocol::mesos::TaskState::ALL.iter().all(|state| {
+            let count = self.tasks.values().filter(|task| task.state == *state).count();
+            self.metrics.tasks.get(*state) == count as u64
+        })
     }
 
     /// The pid text agents get: empty for a framework on the HTTP API.
@@ -191,4 +219,23 @@ pub(crate) struct Frameworks {
     pub(crate) by_pid: std::collections::BTreeMap<Pid, FrameworkId>,
     /// Removed ones, oldest first; bounded.
     pub(crate) completed: IndexMap<FrameworkId, Arc<FrameworkView>>,
+    /// The counters of removed ones; those of recovered masters have none.
+    pub(crate) completed_counts: std::collections::BTreeMap<FrameworkId, Arc<FrameworkCounts>>,
+}
+
+impl Master {
+    /// Counts something for a framework that is not removed.
+    pub(crate) fn count_framework(
+        &mut self,
+        id: &FrameworkId,
+        count: impl FnOnce(&mut FrameworkMetrics),
+    ) {
+        if let Some(framework) = self.frameworks.registered.get_mut(id) {
+            count(&mut framework.metrics);
+            if !framework.counted && self.config.publish_per_framework_metrics {
+                framework.counted = true;
+                self.views.count_framework(id);
+            }
+        }
+    }
 }

@@ -3,8 +3,13 @@
 use std::collections::BTreeMap;
 
 use protocol::Names;
-use protocol::mesos::TaskState;
+use protocol::mesos::offer::operation;
 use protocol::mesos::task_status::{Reason, Source};
+use protocol::mesos::{OperationState, TaskState};
+
+pub use crate::framework::FrameworkCounts;
+use crate::framework::Tally;
+use crate::operation::ended;
 
 /// Declares the counters: one line gives the variant, its name and its meaning.
 macro_rules! counters {
@@ -161,6 +166,8 @@ pub struct Metrics {
     counters: BTreeMap<Counter, u64>,
     /// `master/task_<state>/source_<source>/reason_<reason>`, for combinations that occurred.
     task_reasons: BTreeMap<String, u64>,
+    /// Operations that ended in a state, and those that are in another.
+    operations: Tally<(operation::Type, OperationState)>,
     /// Set when a snapshot is taken.
     pub(crate) gauges: BTreeMap<String, f64>,
 }
@@ -198,6 +205,52 @@ impl Metrics {
         }
     }
 
+    /// Counts an operation that is known now, or that came to nothing at once.
+    pub(crate) fn add_operation(&mut self, kind: operation::Type, state: OperationState) {
+        self.operations.add((kind, state));
+    }
+
+    /// Counts the change of an operation's state.
+    pub(crate) fn change_operation(
+        &mut self,
+        kind: operation::Type,
+        before: OperationState,
+        after: OperationState,
+    ) {
+        if before != after {
+            self.operations.remove((kind, before));
+            self.operations.add((kind, after));
+        }
+    }
+
+    /// Counts an operation no longer, unless it ended: what ended is counted for ever.
+    pub(crate) fn remove_operation(&mut self, kind: operation::Type, state: OperationState) {
+        if !ended(state) {
+            self.operations.remove((kind, state));
+        }
+    }
+
+    /// Adds `master/operations/` to the gauges, by kind and state, and their sums.
+    #[expect(clippy::cast_precision_loss, reason = "Mesos' metrics are doubles")]
+    pub(crate) fn sum_operations(&mut self) {
+        let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+        for kind in OPERATIONS {
+            let name = kind.name(Names::V1).to_ascii_lowercase();
+            for (state, label) in OPERATION_STATES {
+                let count = self.operations.get((kind, state));
+                for name in [
+                    format!("master/operations/{name}/{label}"),
+                    format!("master/operations/{name}/total"),
+                    format!("master/operations/{label}"),
+                    "master/operations/total".to_owned(),
+                ] {
+                    *sums.entry(name).or_default() += count;
+                }
+            }
+        }
+        self.gauges.extend(sums.into_iter().map(|(name, count)| (name, count as f64)));
+    }
+
     /// Every metric with its value, in order of their names within each group.
     pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
         #[expect(clippy::cast_precision_loss, reason = "Mesos' metrics are doubles")]
@@ -211,6 +264,30 @@ impl Metrics {
             .chain(self.gauges.iter().map(|(name, value)| (name.as_str(), *value)))
     }
 }
+
+/// The kinds of operations that are counted; launches are counted as tasks.
+const OPERATIONS: [operation::Type; 8] = [
+    operation::Type::Reserve,
+    operation::Type::Unreserve,
+    operation::Type::Create,
+    operation::Type::Destroy,
+    operation::Type::GrowVolume,
+    operation::Type::ShrinkVolume,
+    operation::Type::CreateDisk,
+    operation::Type::DestroyDisk,
+];
+
+/// The states of operations as metrics name them.
+const OPERATION_STATES: [(OperationState, &str); 8] = [
+    (OperationState::OperationPending, "pending"),
+    (OperationState::OperationRecovering, "recovering"),
+    (OperationState::OperationUnreachable, "unreachable"),
+    (OperationState::OperationFinished, "finished"),
+    (OperationState::OperationFailed, "failed"),
+    (OperationState::OperationError, "error"),
+    (OperationState::OperationDropped, "dropped"),
+    (OperationState::OperationGoneByOperator, "gone_by_operator"),
+];
 
 const fn terminal_counter(state: TaskState) -> Option<Counter> {
     match state {

@@ -57,6 +57,7 @@ impl Master {
 
     /// Tells the framework something by way of a given connection.
     pub(crate) fn notify_peer(&mut self, id: &FrameworkId, peer: &Peer, notice: Notice) {
+        self.count_notice(id, peer, &notice);
         match peer {
             Peer::Stream { connection, .. } => {
                 if let Some(event) = self.event(id, notice) {
@@ -73,6 +74,27 @@ impl Master {
                 }
             }
         }
+    }
+
+    fn count_notice(&mut self, id: &FrameworkId, peer: &Peer, notice: &Notice) {
+        let kind = match notice {
+            Notice::Subscribed { .. } => Type::Subscribed,
+            Notice::Offers(_) => Type::Offers,
+            Notice::Rescind(_) => Type::Rescind,
+            Notice::Update { .. } => Type::Update,
+            Notice::AgentLost(_) | Notice::ExecutorExited { .. } => Type::Failure,
+            Notice::Message { .. } => Type::Message,
+            // Drivers have no operation feedback.
+            Notice::Operation(_) if matches!(peer, Peer::Driver(_)) => return,
+            Notice::Operation(_) => Type::UpdateOperationStatus,
+            Notice::Error(_) => Type::Error,
+        };
+        let offers = if let Notice::Offers(offers) = notice { offers.len() as u64 } else { 0 };
+        self.count_framework(id, |metrics| {
+            metrics.events.add(kind);
+            metrics.offers_sent += offers;
+            metrics.offers_rescinded += u64::from(kind == Type::Rescind);
+        });
     }
 
     fn event(&self, id: &FrameworkId, notice: Notice) -> Option<Event> {

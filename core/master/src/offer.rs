@@ -182,6 +182,7 @@ impl Master {
             let own = self.offers.get(&id).is_some_and(|it| it.framework_id == *framework_id);
             if own {
                 self.discard_offer(&id, Some(refuse));
+                self.count_framework(framework_id, |metrics| metrics.offers_declined += 1);
             }
         }
     }

@@ -6,6 +6,7 @@ use protocol::internal::{
     reconcile_operations_message,
 };
 use protocol::mesos::offer::Operation as OperationInfo;
+use protocol::mesos::offer::operation::Type;
 use protocol::mesos::{AgentId, FrameworkId, Operation, OperationState, OperationStatus, Uuid};
 use protocol::messages::MasterToAgent;
 use protocol::scheduler::call::{AcknowledgeOperationStatus, ReconcileOperations};
@@ -16,7 +17,7 @@ use crate::metrics::Counter;
 use crate::notice::Notice;
 
 /// Whether an operation in this state has ended.
-const fn ended(state: OperationState) -> bool {
+pub(crate) const fn ended(state: OperationState) -> bool {
     match state {
         OperationState::OperationFinished
         | OperationState::OperationFailed
@@ -43,6 +44,10 @@ impl Master {
             return;
         };
         let uuid = Uuid { value: self.uuids.next_uuid().to_vec(), ..Default::default() };
+        let kind = kind(&info);
+        if let Some(framework_id) = framework_id {
+            self.count_framework(framework_id, |metrics| metrics.operations.add(kind));
+        }
         let Some(agent) = self.agent_mut(agent_id) else {
             return;
         };
@@ -56,6 +61,7 @@ impl Master {
             Some(version) if agent.capabilities.resource_provider => {
                 let operation = pending(&info, framework_id, agent_id, &uuid);
                 agent.operations.insert(uuid.value.clone(), operation);
+                self.metrics.add_operation(kind, OperationState::OperationPending);
                 MasterToAgent::ApplyOperation(ApplyOperationMessage {
                     framework_id: framework_id.cloned(),
                     operation_info: info,
@@ -88,6 +94,7 @@ impl Master {
         operation: &OperationInfo,
         message: String,
     ) {
+        self.metrics.add_operation(kind(operation), OperationState::OperationError);
         let Some(id) = &operation.id else {
             self.metrics.add(Counter::DroppedMessages);
             return;
@@ -123,6 +130,8 @@ impl Master {
         };
         self.metrics.add(Counter::ValidOperationUpdates);
         status.operation_id.clone_from(&operation.info.id);
+        let before = operation.latest_status.state;
+        self.metrics.change_operation(kind(&operation.info), before, status.state);
         operation.latest_status = status.clone();
         operation.statuses.push(status.clone());
         let owner = operation.framework_id.clone().filter(|_| operation.info.id.is_some());
@@ -154,8 +163,10 @@ impl Master {
     }
 
     fn forget_operation(&mut self, agent: &AgentId, uuid: &[u8]) {
-        if let Some(agent) = self.agents.registered.get_mut(agent) {
-            agent.operations.remove(uuid);
+        if let Some(agent) = self.agents.registered.get_mut(agent)
+            && let Some(operation) = agent.operations.remove(uuid)
+        {
+            self.metrics.remove_operation(kind(&operation.info), operation.latest_status.state);
         }
     }
 
@@ -266,6 +277,9 @@ impl Master {
             return;
         };
         for operation in std::mem::take(&mut agent.operations).into_values() {
+            let kind = kind(&operation.info);
+            self.metrics.remove_operation(kind, operation.latest_status.state);
+            self.metrics.add_operation(kind, state);
             if let (Some(framework_id), Some(operation_id)) =
                 (operation.framework_id, operation.info.id)
             {
@@ -310,13 +324,20 @@ impl Master {
             .collect();
         let pid = agent.pid.clone();
         for operation in reported {
-            agent.operations.entry(operation.uuid.value.clone()).or_insert(operation);
+            agent.operations.entry(operation.uuid.value.clone()).or_insert_with(|| {
+                self.metrics.add_operation(kind(&operation.info), operation.latest_status.state);
+                operation
+            });
         }
         if !operations.is_empty() {
             let message = ReconcileOperationsMessage { operations, ..Default::default() };
             self.send_to_agent(&pid, MasterToAgent::ReconcileOperations(message));
         }
     }
+}
+
+fn kind(info: &OperationInfo) -> Type {
+    info.r#type.unwrap_or(Type::Unknown)
 }
 
 fn pending(

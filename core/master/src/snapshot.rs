@@ -19,6 +19,8 @@ pub(crate) struct Views {
     version: u64,
     agents: BTreeSet<AgentId>,
     frameworks: BTreeSet<FrameworkId>,
+    /// Frameworks that something was counted for.
+    counted: BTreeSet<FrameworkId>,
     /// Agents that changed since the invariants were checked.
     pub(crate) unchecked: BTreeSet<AgentId>,
     /// Whether any event came in, so that metrics may have moved.
@@ -44,6 +46,11 @@ impl Views {
         if !self.frameworks.contains(id) {
             self.frameworks.insert(id.clone());
         }
+    }
+
+    /// Notes that something was counted for a framework.
+    pub(crate) fn count_framework(&mut self, id: &FrameworkId) {
+        self.counted.insert(id.clone());
     }
 
     /// Notes that something else changes.
@@ -72,11 +79,13 @@ impl Master {
             Some(last) => Arc::unwrap_or_clone(last),
             None => self.empty_snapshot(),
         };
+        self.refresh_counts(&mut snapshot);
         if !unchanged {
             self.refresh(&mut snapshot);
         }
         snapshot.metrics = self.metrics.clone();
         snapshot.metrics.gauges = self.gauges(&snapshot);
+        snapshot.metrics.sum_operations();
         let snapshot = Arc::new(snapshot);
         self.views.stale = false;
         self.views.last = Some(Arc::clone(&snapshot));
@@ -95,6 +104,29 @@ impl Master {
             completed_frameworks: Vec::new(),
             roles: BTreeMap::new(),
             metrics: crate::Metrics::default(),
+            framework_counts: BTreeMap::new(),
+        }
+    }
+
+    fn refresh_counts(&mut self, snapshot: &mut Snapshot) {
+        if !self.config.publish_per_framework_metrics {
+            return;
+        }
+        let mut changed = std::mem::take(&mut self.views.counted);
+        changed.extend(self.views.frameworks.iter().cloned());
+        for id in changed {
+            let counts = match self.frameworks.registered.get_mut(&id) {
+                Some(framework) => {
+                    framework.counted = false;
+                    debug_assert!(framework.books_agree(), "tasks of {id:?} counted wrongly");
+                    Some(Arc::new(framework.counts()))
+                }
+                None => self.frameworks.completed_counts.get(&id).cloned(),
+            };
+            match counts {
+                Some(counts) => snapshot.framework_counts.insert(id, counts),
+                None => snapshot.framework_counts.remove(&id),
+            };
         }
     }
 
@@ -208,15 +240,9 @@ impl Master {
         set("outstanding_offers", self.offers.len() as f64);
         set("operator_event_stream_subscribers", self.subscribers.len() as f64);
 
-        let mut states: BTreeMap<TaskState, usize> = BTreeMap::new();
-        let mut unreachable = 0;
-        for framework in self.frameworks.registered.values() {
-            unreachable += framework.unreachable_tasks.len();
-            for task in framework.tasks.values() {
-                *states.entry(task.state).or_default() += 1;
-            }
-        }
-        let tasks = |state| states.get(&state).copied().unwrap_or(0) as f64;
+        let frameworks = || self.frameworks.registered.values();
+        let unreachable: usize = frameworks().map(|it| it.unreachable_tasks.len()).sum();
+        let tasks = |state| frameworks().map(|it| it.metrics.tasks.get(state)).sum::<u64>() as f64;
         set("tasks_staging", tasks(TaskState::TaskStaging));
         set("tasks_starting", tasks(TaskState::TaskStarting));
         set("tasks_running", tasks(TaskState::TaskRunning));

@@ -198,6 +198,7 @@ impl Master {
             framework.agents.insert(agent_id);
             framework.tasks.insert(task_id, Arc::clone(&task));
         }
+        self.count_framework(&framework_id, |metrics| metrics.task_added(task.state));
         self.publish_task_added(&task);
     }
 
@@ -222,6 +223,7 @@ impl Master {
             }
             History::Completed => framework.add_completed_task(Arc::clone(&task), completed_bound),
         }
+        self.count_framework(framework_id, |metrics| metrics.tasks.remove(task.state));
         if holds_resources(task.state) {
             self.release(framework_id, &task.agent_id, &crate::parsed(&task.resources));
         }

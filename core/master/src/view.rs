@@ -14,12 +14,12 @@ use protocol::time::Timestamp;
 use protocol::{mesos, scheduler};
 use resources::Resources;
 
-use crate::metrics::Metrics;
+use crate::metrics::{FrameworkCounts, Metrics};
 
 /// The whole cluster at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Grows with every change of anything below but [`Snapshot::metrics`].
+    /// Grows with every change of anything below but the metrics.
     pub version: u64,
     /// Who the master is: id, pid, address, version, capabilities.
     pub master: Arc<mesos::MasterInfo>,
@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub roles: BTreeMap<String, Arc<RoleView>>,
     /// Counters and gauges, as of this moment.
     pub metrics: Metrics,
+    /// Counters of each framework, removed ones included; not part of what [`Snapshot::version`] covers.
+    pub framework_counts: BTreeMap<mesos::FrameworkId, Arc<FrameworkCounts>>,
 }
 
 /// One registered agent.

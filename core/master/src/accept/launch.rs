@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use protocol::internal::{ResourceVersionUuid, RunTaskGroupMessage, RunTaskMessage};
-use protocol::mesos::offer::operation::LaunchGroup;
+use protocol::mesos::offer::operation::{LaunchGroup, Type};
 use protocol::mesos::task_status::Reason;
 use protocol::mesos::{AgentId, ExecutorInfo, FrameworkId, TaskInfo, TaskState};
 use protocol::messages::MasterToAgent;
@@ -56,6 +56,7 @@ impl Master {
             downgrade_task(&mut message.task);
         }
         let pid = agent.pid.clone();
+        self.count_framework(&framework_id, |metrics| metrics.operations.add(Type::Launch));
         self.send_to_agent(&pid, MasterToAgent::RunTask(message));
     }
 
@@ -114,6 +115,7 @@ impl Master {
             ..Default::default()
         };
         let pid = agent.pid.clone();
+        self.count_framework(&framework_id, |metrics| metrics.operations.add(Type::LaunchGroup));
         self.send_to_agent(&pid, MasterToAgent::RunTaskGroup(message));
     }
 

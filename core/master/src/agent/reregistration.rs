@@ -165,7 +165,11 @@ impl Master {
             if let Some(framework) = self.framework_mut(&framework_id) {
                 framework.unreachable_tasks.shift_remove(&task.task_id);
                 framework.completed_tasks.retain(|old| old.task_id != task.task_id);
-                framework.tasks.insert(task.task_id.clone(), Arc::clone(&task));
+                let old = framework.tasks.insert(task.task_id.clone(), Arc::clone(&task));
+                self.count_framework(&framework_id, |metrics| match old {
+                    Some(old) => metrics.task_changed(old.state, task.state),
+                    None => metrics.task_added(task.state),
+                });
             }
             self.publish_task_added(&task);
             if recovered {

@@ -34,6 +34,10 @@ impl Master {
         let Some(framework) = framework else {
             return Response::BadRequest("Framework cannot be found".to_owned());
         };
+        let id = framework.id.clone();
+        let r#type = call.r#type.unwrap_or(Type::Unknown);
+        self.count_framework(&id, |metrics| metrics.calls.add(r#type));
+        let framework = &self.frameworks.registered[&id];
         if let Some(principal) = principal {
             let expected = framework.info.principal.as_deref().unwrap_or_default();
             if principal != expected {
@@ -61,7 +65,6 @@ impl Master {
                 framework.id.value
             ));
         }
-        let id = framework.id.clone();
         self.framework_call(&id, call)
     }
 

@@ -12,7 +12,7 @@ use crate::durable::AfterWrite;
 use crate::effect::Effect;
 use crate::event::ConnectionId;
 use crate::framework::subscribe::failover_timeout;
-use crate::framework::{Peer, Presence};
+use crate::framework::{FrameworkCounts, Peer, Presence};
 use crate::notice::Notice;
 use crate::registry::{FrameworkRecord, FrameworkStanding, framework_change, framework_deletion};
 use crate::task::{History, Verdict, terminal};
@@ -119,11 +119,16 @@ impl Master {
             standing: FrameworkStanding::Removed { since: now },
             info: (*framework.info).clone(),
         })];
+        let counts = FrameworkCounts::new(id, &framework.info, &framework.metrics);
+        self.frameworks.completed_counts.insert(id.clone(), Arc::new(counts));
+        self.views.count_framework(id);
         let view = crate::snapshot::framework_view(&framework, &[], &[], &[], Some(now));
         self.frameworks.completed.insert(id.clone(), Arc::new(view));
         while self.frameworks.completed.len() > self.config.max_completed_frameworks {
             if let Some((old, _)) = self.frameworks.completed.shift_remove_index(0) {
                 changes.push(framework_deletion(&old));
+                self.frameworks.completed_counts.remove(&old);
+                self.views.count_framework(&old);
             }
         }
         self.persist(changes, AfterWrite::Nothing);

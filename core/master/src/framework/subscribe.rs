@@ -9,6 +9,8 @@ use protocol::mesos::{FrameworkId, FrameworkInfo, OfferId};
 use protocol::messages::MasterToAgent;
 use protocol::pid::Pid;
 use protocol::scheduler;
+use protocol::scheduler::call::Type;
+use protocol::scheduler::event::Type as EventType;
 use resources::{Quantities, Quantity};
 
 use crate::Master;
@@ -96,6 +98,7 @@ impl Master {
             let id = self.new_framework_id();
             subscription.info.id = Some(id.clone());
             self.add_framework(&id, subscription, peer);
+            self.count_framework(&id, |metrics| metrics.calls.add(Type::Subscribe));
             return Ok(());
         };
         let recovered_now = !self.frameworks.registered.contains_key(&id);
@@ -119,6 +122,7 @@ impl Master {
         self.update_framework(&id, subscription);
         self.reconnect_framework(&id, peer, force);
         self.broadcast_framework(&id);
+        self.count_framework(&id, |metrics| metrics.calls.add(Type::Subscribe));
         Ok(())
     }
 
@@ -321,11 +325,9 @@ impl Master {
         if self.frameworks.by_connection.get(&connection) != Some(&id) {
             return;
         }
-        let event = scheduler::Event {
-            r#type: Some(scheduler::event::Type::Heartbeat),
-            ..Default::default()
-        };
+        let event = scheduler::Event { r#type: Some(EventType::Heartbeat), ..Default::default() };
         self.effects.push(Effect::SendToScheduler { connection, event: Arc::new(event) });
+        self.count_framework(&id, |metrics| metrics.events.add(EventType::Heartbeat));
         let at = self.now + self.config.heartbeat_interval;
         self.timers.start(at, Timer::SchedulerHeartbeat(id, connection));
     }

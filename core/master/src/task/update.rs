@@ -108,6 +108,7 @@ impl Master {
         }
         let news = record_status(task, status.clone());
         let task = Arc::new(task.clone());
+        self.count_framework(&framework_id, |metrics| metrics.task_changed(before, task.state));
 
         if !legal {
             self.count_illegal_transition();

@@ -13,6 +13,7 @@ mod cluster;
 mod drivers;
 mod failover;
 mod launches;
+mod metrics;
 mod operators;
 mod reconciliation;
 mod reservations;

@@ -24,6 +24,11 @@ pub(super) async fn collect(handler: &MasterHandler) -> Result<BTreeMap<String, 
     ] {
         metrics.entry(name.to_owned()).or_insert(value);
     }
+    for counts in snapshot.framework_counts.values() {
+        counts.for_each(|name, value| {
+            metrics.insert(name, value);
+        });
+    }
     handler.storage.add_to(&mut metrics);
     SystemStats::read().add_to(&mut metrics);
     Ok(metrics)

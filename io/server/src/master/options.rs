@@ -211,6 +211,7 @@ fn numbers(values: &Values, settings: &mut Config) -> Result<(), OptionsError> {
     for (name, setting) in [
         ("root_submissions", &mut settings.root_submissions),
         ("filter_gpu_resources", &mut settings.filter_gpu_resources),
+        ("publish_per_framework_metrics", &mut settings.publish_per_framework_metrics),
     ] {
         if let Some(text) = values.text(name) {
             *setting = text == "true";
