@@ -114,6 +114,7 @@ fn snapshot() -> Result<Snapshot, Box<dyn std::error::Error>> {
         completed_frameworks,
         roles: BTreeMap::from([("*".to_owned(), Arc::new(role))]),
         metrics: Metrics::default(),
+        framework_counts: BTreeMap::new(),
     })
 }
 
