@@ -118,10 +118,11 @@ impl Allocator {
     pub fn new(config: Config) -> Self {
         let mut names = Names::default();
         let totals = Totals::new(&config.fair_sharing_excluded, &mut names);
+        let tree = RoleTree::new(totals, &config);
         Self {
             config,
             names,
-            tree: RoleTree::new(totals),
+            tree,
             frameworks: Named::new(),
             agents: Named::new(),
             idle: BTreeSet::new(),

@@ -6,6 +6,8 @@
 //! cycle looks at what has changed since the last one, so that its cost does not grow with the cluster.
 
 mod allocator;
+mod constraints;
+mod policy;
 mod profile;
 mod refusals;
 mod roles;
@@ -13,6 +15,10 @@ mod share;
 mod slots;
 
 pub use allocator::{Allocator, NotAvailable, REFUSE_MAX};
+pub use constraints::{
+    ConstraintError, ConstraintLimits, InvalidConstraint, OfferConstraints, PatternError,
+};
+pub use policy::SorterPolicy;
 pub use profile::{
     AgentCapabilities, AgentProfile, Allocation, Config, FrameworkCapabilities, FrameworkProfile,
 };

@@ -8,6 +8,9 @@ use protocol::mesos::{AgentId, Attribute, FrameworkId};
 use protocol::time::Timestamp;
 use resources::{Quantities, Resources};
 
+use crate::constraints::OfferConstraints;
+use crate::policy::SorterPolicy;
+
 /// Settings of one allocator, each named after the master flag it comes from.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -24,6 +27,12 @@ pub struct Config {
     pub allocation_interval: Duration,
     /// The region of the master (`--domain`); agents of other regions are remote. `None`: no agent is.
     pub region: Option<String>,
+    /// `--role_sorter`: how the roles below one role take turns.
+    pub role_sorter: SorterPolicy,
+    /// `--framework_sorter`: how the frameworks of a role take turns.
+    pub framework_sorter: SorterPolicy,
+    /// Seed of the turns of [`SorterPolicy::Random`].
+    pub seed: u64,
 }
 
 impl Default for Config {
@@ -36,6 +45,9 @@ impl Default for Config {
             fair_sharing_excluded: BTreeSet::new(),
             allocation_interval: Duration::from_secs(1),
             region: None,
+            role_sorter: SorterPolicy::Drf,
+            framework_sorter: SorterPolicy::Drf,
+            seed: 0,
         }
     }
 }
@@ -51,6 +63,8 @@ pub struct FrameworkProfile {
     pub capabilities: FrameworkCapabilities,
     /// `FrameworkInfo.offer_filters`: per role, in place of [`Config::minimum_allocatable`].
     pub minimum_allocatable: BTreeMap<String, Vec<Quantities>>,
+    /// Offer constraints, per role: other agents are not offered to it in that role.
+    pub constraints: BTreeMap<String, Arc<OfferConstraints>>,
     /// Whether it is connected and may get offers.
     pub active: bool,
 }

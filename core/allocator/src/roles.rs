@@ -9,7 +9,9 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, btree_set};
 use std::sync::Arc;
 
-use crate::profile::FrameworkCapabilities;
+use crate::constraints::OfferConstraints;
+use crate::policy::{Clock, Place, SorterPolicy, Turns};
+use crate::profile::{Config, FrameworkCapabilities};
 use crate::share::{Amounts, Rank, Totals, Usage};
 use crate::slots::{AgentIndex, ClientIndex, FrameworkIndex, RoleIndex, Slab};
 
@@ -33,6 +35,8 @@ pub(crate) struct Terms {
     pub(crate) capabilities: FrameworkCapabilities,
     /// In place of the allocator's minimum.
     pub(crate) minimum: Option<Arc<[resources::Quantities]>>,
+    /// What it demands of agents.
+    pub(crate) constraints: Option<Arc<OfferConstraints>>,
 }
 
 /// A framework in one of its roles.
@@ -93,6 +97,8 @@ struct Role {
     own_rank: Rank,
     rank: Rank,
     orders: [Order; 2],
+    /// Of its frameworks, and of the roles below it.
+    clocks: (Clock, Clock),
 }
 
 impl Role {
@@ -110,18 +116,25 @@ impl Role {
             own_rank: Rank::new(Arc::from(".")),
             rank: Rank::new(name),
             orders: [Order::default(), Order::default()],
+            clocks: (Clock::default(), Clock::default()),
         }
     }
 }
 
 impl Rank {
     fn new(name: Arc<str>) -> Self {
-        Self { share: crate::share::Share::default(), allocations: 0, name }
+        Self { place: Place::default(), allocations: 0, name }
     }
 
-    fn of(usage: &Usage, totals: &Totals, weight: f64, name: &Arc<str>) -> Self {
+    fn of(
+        policy: SorterPolicy,
+        usage: &Usage,
+        totals: &Totals,
+        weight: f64,
+        name: &Arc<str>,
+    ) -> Self {
         Self {
-            share: totals.share(&usage.amounts, weight),
+            place: policy.place(usage, totals, weight),
             allocations: usage.allocations,
             name: Arc::clone(name),
         }
@@ -136,6 +149,9 @@ pub(crate) struct RoleTree {
     /// Weights by path, of roles with and without frameworks.
     weights: BTreeMap<String, f64>,
     totals: Totals,
+    role_sorter: SorterPolicy,
+    framework_sorter: SorterPolicy,
+    turns: Turns,
     /// All ranks are out of date.
     all_stale: bool,
     /// Clients whose ranks, and those of the roles above them, are out of date.
@@ -143,7 +159,7 @@ pub(crate) struct RoleTree {
 }
 
 impl RoleTree {
-    pub(crate) fn new(totals: Totals) -> Self {
+    pub(crate) fn new(totals: Totals, config: &Config) -> Self {
         let mut roles = Slab::new();
         let root = roles.insert(Role::new("", None, 1.0));
         Self {
@@ -152,6 +168,9 @@ impl RoleTree {
             root,
             weights: BTreeMap::new(),
             totals,
+            role_sorter: config.role_sorter,
+            framework_sorter: config.framework_sorter,
+            turns: Turns::new(config.seed),
             all_stale: false,
             stale: Vec::new(),
         }
@@ -210,6 +229,9 @@ impl RoleTree {
             stale: false,
             member: [false; 2],
         });
+        if self.framework_sorter.has_turns() {
+            self.clients[client].usage.turn = self.turns.first(self.roles[role].clocks.0);
+        }
         self.mark_stale(client);
         client
     }
@@ -222,7 +244,12 @@ impl RoleTree {
             let existing = self.roles[role].children.get(name).copied();
             role = existing.unwrap_or_else(|| {
                 let weight = self.weights.get(&path[..end]).copied().unwrap_or(1.0);
-                let child = self.roles.insert(Role::new(name, Some(role), weight));
+                let mut child = Role::new(name, Some(role), weight);
+                if self.role_sorter.has_turns() {
+                    child.subtree.turn = self.turns.first(self.roles[role].clocks.1);
+                    child.own.turn = self.turns.first(Clock::default());
+                }
+                let child = self.roles.insert(child);
                 let name = Arc::clone(&self.roles[child].name);
                 self.roles[role].children.insert(name, child);
                 child
@@ -308,6 +335,9 @@ impl RoleTree {
     /// Counts one more allocation to a client and the roles above it.
     pub(crate) fn count_allocation(&mut self, client: ClientIndex) {
         self.change_usage(client, |usage| usage.allocations += 1);
+        if self.framework_sorter.has_turns() || self.role_sorter.has_turns() {
+            self.take_turn(client);
+        }
     }
 
     fn change_usage(&mut self, client: ClientIndex, change: impl Fn(&mut Usage)) {
@@ -320,6 +350,23 @@ impl RoleTree {
             above = self.roles[role].parent;
         }
         self.mark_stale(client);
+    }
+
+    /// Draws the next turns of a client and the roles above it.
+    fn take_turn(&mut self, client: ClientIndex) {
+        let entry = &mut self.clients[client];
+        let mut role = entry.role;
+        let node = &mut self.roles[role];
+        let (turns, clock) = (&mut self.turns, &mut node.clocks);
+        entry.usage.turn = turns.next(entry.usage.turn, 1.0, &mut clock.0);
+        node.own.turn = turns.next(node.own.turn, 1.0, &mut clock.1);
+        while let Some(parent) = self.roles[role].parent {
+            let (turn, weight) = (self.roles[role].subtree.turn, self.roles[role].weight);
+            let clock = &mut self.roles[parent].clocks.1;
+            let turn = self.turns.next(turn, weight, clock);
+            self.roles[role].subtree.turn = turn;
+            role = parent;
+        }
     }
 
     fn mark_stale(&mut self, client: ClientIndex) {
@@ -369,7 +416,8 @@ impl RoleTree {
     pub(crate) fn rerank(&mut self, client: ClientIndex) {
         let Some(entry) = self.clients.get_mut(client) else { return };
         entry.stale = false;
-        let rank = Rank::of(&entry.usage, &self.totals, 1.0, &entry.rank.name);
+        let rank =
+            Rank::of(self.framework_sorter, &entry.usage, &self.totals, 1.0, &entry.rank.name);
         let mut role = entry.role;
         let node = &mut self.roles[role];
         if rank != entry.rank {
@@ -378,7 +426,7 @@ impl RoleTree {
                 replace(&mut order.clients, &old, &rank);
             }
         }
-        let rank = Rank::of(&node.own, &self.totals, 1.0, &node.own_rank.name);
+        let rank = Rank::of(self.role_sorter, &node.own, &self.totals, 1.0, &node.own_rank.name);
         if rank != node.own_rank {
             let old = (std::mem::replace(&mut node.own_rank, rank.clone()), Group::Own);
             for order in &mut node.orders {
@@ -387,7 +435,8 @@ impl RoleTree {
         }
         while let Some(parent) = self.roles[role].parent {
             let node = &mut self.roles[role];
-            let rank = Rank::of(&node.subtree, &self.totals, node.weight, &node.name);
+            let rank =
+                Rank::of(self.role_sorter, &node.subtree, &self.totals, node.weight, &node.name);
             if rank != node.rank {
                 let old = (std::mem::replace(&mut node.rank, rank.clone()), Group::Child(role));
                 for order in &mut self.roles[parent].orders {
@@ -402,12 +451,15 @@ impl RoleTree {
         let roles: Vec<RoleIndex> = self.roles.indices().collect();
         for client in self.clients.indices().collect::<Vec<_>>() {
             let entry = &mut self.clients[client];
-            entry.rank = Rank::of(&entry.usage, &self.totals, 1.0, &entry.rank.name);
+            entry.rank =
+                Rank::of(self.framework_sorter, &entry.usage, &self.totals, 1.0, &entry.rank.name);
         }
         for &role in &roles {
             let node = &mut self.roles[role];
-            node.own_rank = Rank::of(&node.own, &self.totals, 1.0, &node.own_rank.name);
-            node.rank = Rank::of(&node.subtree, &self.totals, node.weight, &node.name);
+            node.own_rank =
+                Rank::of(self.role_sorter, &node.own, &self.totals, 1.0, &node.own_rank.name);
+            node.rank =
+                Rank::of(self.role_sorter, &node.subtree, &self.totals, node.weight, &node.name);
         }
         for role in roles {
             let mut orders = std::mem::take(&mut self.roles[role].orders);

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::policy::{Place, Turn};
+
 /// The number that stands for the name of a scalar resource in [`Amounts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Name(u32);
@@ -75,6 +77,12 @@ impl Amounts {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Share(f64);
 
+impl From<f64> for Share {
+    fn from(value: f64) -> Self {
+        Self(value)
+    }
+}
+
 impl PartialEq for Share {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
@@ -97,20 +105,22 @@ impl Ord for Share {
 
 /// The place of a framework or a role among its siblings: the smallest is served first.
 ///
-/// Mesos' order (`sorter/drf/sorter.hpp`): share, then how often it was served, then name.
+/// Its place by the policy, then (Mesos' `sorter/drf/sorter.hpp`) how often it was served, then name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
-    pub(crate) share: Share,
+    pub(crate) place: Place,
     pub(crate) allocations: u64,
     pub(crate) name: Arc<str>,
 }
 
 /// What a framework or a role holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Usage {
     pub(crate) amounts: Amounts,
     /// How often something was allocated to it: spreads allocations over equal shares.
     pub(crate) allocations: u64,
+    /// Its next turn, for policies that have turns.
+    pub(crate) turn: Turn,
 }
 
 /// All there is in the cluster: what shares are shares of.

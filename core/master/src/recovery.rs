@@ -229,5 +229,7 @@ fn allocator_config(config: &Config) -> allocator::Config {
             .as_ref()
             .and_then(|domain| domain.fault_domain.as_ref())
             .map(|domain| domain.region.name.clone()),
+        seed: config.seed,
+        ..allocator::Config::default()
     }
 }

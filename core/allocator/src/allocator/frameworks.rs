@@ -150,6 +150,7 @@ impl Allocator {
         for (role, &client) in &entry.clients {
             if old.capabilities != new.capabilities
                 || old.minimum_allocatable.get(role) != new.minimum_allocatable.get(role)
+                || old.constraints.get(role) != new.constraints.get(role)
             {
                 changed.push(client);
             }
@@ -179,9 +180,11 @@ impl Allocator {
             let active = profile.active && subscribed && !suppressed;
             let minimum = profile.minimum_allocatable.get(&role);
             let minimum = minimum.map(|minimum| Arc::from(&minimum[..]));
+            let constraints = profile.constraints.get(&role).cloned();
             let entry = self.tree.client_mut(client);
             entry.subscribed = subscribed;
             entry.terms.capabilities = profile.capabilities;
+            entry.terms.constraints = constraints;
             self.set_minimum(client, minimum);
             self.set_active(client, active);
             self.drop_client_if_done(client);

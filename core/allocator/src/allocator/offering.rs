@@ -153,7 +153,9 @@ impl<'a> Offering<'a> {
     fn ask(&mut self, client: ClientIndex) -> bool {
         let tree = self.tree;
         let terms = &tree.client(client).terms;
-        if !self.may_receive(terms.capabilities) {
+        if !self.may_receive(terms.capabilities)
+            || terms.constraints.as_ref().is_some_and(|it| !it.admit(&self.agent.profile))
+        {
             return false;
         }
         let refusals = &self.agent.refusals;

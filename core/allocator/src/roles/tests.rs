@@ -15,7 +15,7 @@ impl Fixture {
         let mut names = Names::default();
         let mut totals = Totals::new(&BTreeSet::new(), &mut names);
         totals.add_all(&cpus(&mut names, 100));
-        let mut tree = RoleTree::new(totals);
+        let mut tree = RoleTree::new(totals, &Config::default());
         let add = |(position, &text): (usize, &&'static str)| {
             let (role, name) = text.split_once(':').unwrap();
             let framework = FrameworkIndex::from_position(u32::try_from(position).unwrap());

@@ -361,6 +361,7 @@ pub(crate) fn profile(framework: &Framework) -> allocator::FrameworkProfile {
         },
         minimum_allocatable: minimum_allocatable(&framework.info),
         active: framework.active(),
+        ..allocator::FrameworkProfile::default()
     }
 }
 
