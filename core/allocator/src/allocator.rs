@@ -16,6 +16,7 @@ use crate::slots::{AgentIndex, ClientIndex, FrameworkIndex, Named};
 mod agents;
 mod cycle;
 mod frameworks;
+mod maintenance;
 mod offering;
 mod offers;
 #[cfg(test)]
@@ -54,6 +55,7 @@ pub struct Allocator {
     /// Agents to look at again because of shared resources, which stay free however often they are
     /// allocated.
     revisits: BTreeMap<Timestamp, BTreeSet<AgentIndex>>,
+    plans: maintenance::Plans,
     /// Clients with a minimum of their own.
     own_minimum_count: usize,
 }
@@ -97,6 +99,8 @@ struct Agent {
     /// In another region than the master.
     is_remote: bool,
     refusals: Refusals,
+    /// The plan to take it down.
+    maintenance: Option<Box<maintenance::Maintenance>>,
     attention: Attention,
     /// Clients a filter of which has expired.
     returning: Vec<ClientIndex>,
@@ -131,6 +135,7 @@ impl Allocator {
             expiries: Expiries::default(),
             filter_count: 0,
             revisits: BTreeMap::new(),
+            plans: maintenance::Plans::default(),
             own_minimum_count: 0,
         }
     }
@@ -209,6 +214,7 @@ impl Allocator {
         self.tree.client_mut(client).agents.insert(agent);
         self.tree.charge(client, &amounts);
         self.tree.count_allocation(client);
+        self.consider_maintenance(agent);
     }
 
     /// Takes `resources` off what a client holds on an agent.

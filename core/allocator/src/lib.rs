@@ -21,5 +21,6 @@ pub use constraints::{
 pub use policy::SorterPolicy;
 pub use profile::{
     AgentCapabilities, AgentProfile, Allocation, Config, FrameworkCapabilities, FrameworkProfile,
+    InverseAllocation, InverseOfferStatus, Unavailability,
 };
 pub use refusals::FILTERS_PER_CLIENT_AND_AGENT_MAX;

@@ -126,6 +126,28 @@ pub struct AgentCapabilities {
     pub hierarchical_role: bool,
 }
 
+/// An inverse offer: a framework is asked to give up what it holds on an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InverseAllocation {
+    /// Who is asked.
+    pub framework: FrameworkId,
+    /// The agent.
+    pub agent: AgentId,
+    /// When the agent is planned to be taken down.
+    pub unavailability: Unavailability,
+}
+
+/// What a framework has answered to its inverse offer (`mesos.allocator.InverseOfferStatus`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InverseOfferStatus {
+    /// Who.
+    pub framework: FrameworkId,
+    /// Whether it accepts to lose the agent, or declines.
+    pub accepted: bool,
+    /// When it said so.
+    pub at: Timestamp,
+}
+
 /// Resources of one agent given to one framework in one role, to be sent as one offer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Allocation {

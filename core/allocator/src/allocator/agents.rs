@@ -37,6 +37,7 @@ impl Allocator {
                 has_gpus: false,
                 is_remote: false,
                 refusals: Refusals::default(),
+                maintenance: None,
                 attention: Attention::Nobody,
                 returning: Vec::new(),
             },
@@ -78,6 +79,7 @@ impl Allocator {
             self.drop_client_if_done(client);
         }
         self.drop_agent_filters(agent);
+        self.drop_maintenance(agent);
         self.idle.remove(&agent);
         self.tree.change_totals(&self.agents[agent].amounts, &Amounts::default());
         self.agents.remove(id);
@@ -118,8 +120,13 @@ impl Allocator {
             (Some(own), Some(region)) => own != region,
             (Some(_) | None, None) | (None, Some(_)) => false,
         };
+        let plan = profile.unavailability;
+        let is_new_plan = entry.profile.unavailability != plan;
         entry.profile = profile;
         self.tree.change_totals(&old, &self.agents[agent].amounts);
+        if is_new_plan {
+            self.plan_maintenance(agent, plan);
+        }
         self.recompute_free(agent);
         self.consider_agent(agent);
     }

@@ -42,11 +42,12 @@ impl Allocator {
     }
 
     /// When [`Allocator::allocate`] may have something to give although nothing else happens: when the
-    /// next filter expires.
+    /// next filter expires, of offers or of inverse offers.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Timestamp> {
         let revisit = self.revisits.first_key_value().map(|(&at, _)| at);
-        self.expiries.next().into_iter().chain(revisit).min()
+        let maintenance = self.plans.next_expiry();
+        self.expiries.next().into_iter().chain(revisit).chain(maintenance).min()
     }
 
     fn expire(&mut self, now: Timestamp) {

@@ -69,6 +69,7 @@ impl Allocator {
             self.tree.client_mut(client).subscribed = false;
             self.drop_client_if_done(client);
         }
+        self.forget_inverse_offers(framework, true);
         self.frameworks.remove(id);
     }
 
@@ -77,6 +78,7 @@ impl Allocator {
         if let Some(framework) = self.frameworks.find(id) {
             self.frameworks[framework].profile.active = true;
             self.update_clients(framework);
+            self.consider_all_maintenance();
         }
     }
 
@@ -86,6 +88,7 @@ impl Allocator {
         let Some(framework) = self.frameworks.find(id) else { return };
         self.frameworks[framework].profile.active = false;
         self.update_clients(framework);
+        self.forget_inverse_offers(framework, false);
         for client in self.frameworks[framework].clients.clone().into_values() {
             self.clear_client_filters(client);
         }
@@ -164,6 +167,7 @@ impl Allocator {
             self.clear_client_filters(client);
         }
         self.update_clients(framework);
+        self.consider_all_maintenance();
         for client in changed {
             if self.tree.get_client(client).is_some() {
                 self.consider_client(client);

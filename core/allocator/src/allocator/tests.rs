@@ -11,6 +11,7 @@ use crate::{
     FrameworkProfile, REFUSE_MAX,
 };
 
+mod maintenance;
 mod properties;
 mod reference;
 
