@@ -1,5 +1,5 @@
 use std::cmp::Ordering;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use protocol::mesos;
 use protocol::mesos::resource::disk_info;
@@ -48,6 +48,26 @@ impl Key {
             shared: false,
             unknown: protocol::UnknownFields::default(),
         }
+    }
+
+    /// Nearly all resources are one of a few: those share one description each, which saves memory and,
+    /// as they are the same pointer, comparing them.
+    fn share(self) -> Arc<Self> {
+        static EVERYDAY: LazyLock<[Arc<Key>; 5]> = LazyLock::new(|| {
+            let scalar = |name| Arc::new(Key::new(name, ValueKind::Scalar));
+            let ports = Arc::new(Key::new("ports", ValueKind::Ranges));
+            [scalar("cpus"), scalar("gpus"), scalar("mem"), scalar("disk"), ports]
+        });
+        let is_plain = self.reservations.is_empty()
+            && self.disk.is_none()
+            && self.provider_id.is_none()
+            && !self.revocable
+            && !self.shared
+            && self.unknown.is_empty();
+        EVERYDAY
+            .iter()
+            .find(|key| is_plain && key.kind == self.kind && key.name == self.name)
+            .map_or_else(|| Arc::new(self), Arc::clone)
     }
 
     /// Whether the resource is a whole that is never merged with another nor split: a persistent
@@ -133,7 +153,7 @@ impl Resource {
     }
 
     pub(crate) fn from_key(key: Key, value: Value) -> Self {
-        Self { key: Arc::new(key), allocation: None, value, copies: 1 }
+        Self { key: key.share(), allocation: None, value, copies: 1 }
     }
 
     /// An unreserved amount.
@@ -342,7 +362,7 @@ impl Resource {
         let mut key = Arc::unwrap_or_clone(self.key);
         change(&mut key);
         let copies = if key.is_indivisible() { self.copies } else { 1 };
-        Self { key: Arc::new(key), copies, ..self }
+        Self { key: key.share(), copies, ..self }
     }
 
     /// Where the resource stands among others. Resources that can be merged compare equal.

@@ -250,6 +250,10 @@ impl<'a> Field<'a> {
         }
         // Read in its place: tasks and resources are large to move.
         let index = target.len();
+        if index == target.capacity() {
+            // Most lists hold one or two, and a vector's own first step is four.
+            target.reserve_exact(index.max(1));
+        }
         target.push(T::default());
         match target[index].merge(self.payload, decoding.depth, true) {
             Ok(Outcome::Taken) => {}
