@@ -1,5 +1,6 @@
 //! What the master knows of one agent.
 
+mod drain;
 mod liveness;
 mod message;
 mod registration;
@@ -14,11 +15,13 @@ use protocol::mesos::agent_info::Capability;
 use protocol::mesos::agent_info::capability::Type;
 use protocol::mesos::{
     AgentId, AgentInfo, ExecutorId, ExecutorInfo, FrameworkId, OfferId, Operation, TaskId,
+    Unavailability,
 };
 use protocol::pid::Pid;
 use protocol::time::Timestamp;
 use resources::Resources;
 
+use crate::registry::Participation;
 use crate::timer::TimerKey;
 
 /// What an agent's software can do (`SlaveInfo.Capability`).
@@ -31,6 +34,7 @@ pub(crate) struct AgentCapabilities {
     pub(crate) reservation_refinement: bool,
     pub(crate) resource_provider: bool,
     pub(crate) agent_operation_feedback: bool,
+    pub(crate) agent_draining: bool,
     pub(crate) task_resource_limits: bool,
 }
 
@@ -43,6 +47,7 @@ impl AgentCapabilities {
             reservation_refinement: has(Type::ReservationRefinement),
             resource_provider: has(Type::ResourceProvider),
             agent_operation_feedback: has(Type::AgentOperationFeedback),
+            agent_draining: has(Type::AgentDraining),
             task_resource_limits: has(Type::TaskResourceLimits),
             list,
         }
@@ -90,7 +95,12 @@ pub(crate) struct Agent {
     pub(crate) registered_time: Timestamp,
     pub(crate) reregistered_time: Option<Timestamp>,
     pub(crate) connected: bool,
-    pub(crate) deactivated: bool,
+    /// What operators decided about its offers.
+    pub(crate) participation: Participation,
+    /// When its machine will be away.
+    pub(crate) unavailability: Option<Unavailability>,
+    /// When this master told it to drain.
+    pub(crate) drain_start_time: Option<Timestamp>,
     /// Dynamic reservations and volumes.
     pub(crate) checkpointed: Resources,
     /// All it has.
@@ -110,7 +120,7 @@ pub(crate) struct Agent {
 impl Agent {
     /// Whether its resources may be offered.
     pub(crate) fn active(&self) -> bool {
-        self.connected && !self.deactivated
+        self.connected && self.participation == Participation::Full
     }
 
     /// What all frameworks together hold.
@@ -160,14 +170,14 @@ pub(crate) enum Transition {
 #[derive(Clone, Debug)]
 pub(crate) struct Recovered {
     pub(crate) info: Arc<AgentInfo>,
-    pub(crate) deactivated: bool,
+    pub(crate) participation: Participation,
 }
 
 /// An agent that did not answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Unreachable {
     pub(crate) since: Timestamp,
-    pub(crate) deactivated: bool,
+    pub(crate) participation: Participation,
 }
 
 /// All agents, by where they stand.
@@ -182,6 +192,8 @@ pub(crate) struct Agents {
     pub(crate) transitions: BTreeMap<AgentId, Transition>,
     pub(crate) unreachable: BTreeMap<AgentId, Unreachable>,
     pub(crate) gone: BTreeMap<AgentId, Timestamp>,
+    /// Registered agents that may be due to leave, or to count as drained, once no write is under way.
+    pub(crate) unsettled: BTreeSet<AgentId>,
     /// Agents waiting to be marked unreachable.
     pub(crate) removals: Removals,
 }

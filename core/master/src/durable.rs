@@ -11,7 +11,9 @@ use crate::Master;
 use crate::agent::Cause;
 use crate::effect::{Effect, RegistryChange};
 use crate::event::{RequestId, WriteId};
+use crate::maintenance;
 use crate::metrics::Counter;
+use crate::registry::Participation;
 
 /// What follows a durable write. Nothing that depends on the write happens before.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,11 +29,18 @@ pub(crate) enum AfterWrite {
     /// Take a silent agent out, and tell its frameworks.
     MarkUnreachable { id: AgentId, since: Timestamp, cause: Cause },
     /// Take an agent out for good, tell its frameworks and the operator.
-    MarkGone { id: AgentId, since: Timestamp, request: RequestId },
+    MarkGone { id: AgentId, since: Timestamp, request: Option<RequestId> },
     /// Take an agent out, and tell its frameworks.
-    RemoveAgent { id: AgentId, cause: &'static str, counter: Counter, replacement: Replacement },
-    /// Stop or resume an agent's offers, and tell the operator.
-    SetDeactivated { id: AgentId, deactivated: bool, request: RequestId },
+    RemoveAgent {
+        id: AgentId,
+        cause: &'static str,
+        counter: Option<Counter>,
+        replacement: Replacement,
+    },
+    /// Stop or resume an agent's offers, have it drain, and tell the operator.
+    SetParticipation { id: AgentId, participation: Participation, request: Option<RequestId> },
+    /// Go by what an operator planned for machines, and tell the operator.
+    Maintenance { change: maintenance::Change, request: RequestId },
 }
 
 /// What follows the removal of an agent.
@@ -64,7 +73,8 @@ impl Writes {
             | AfterWrite::MarkUnreachable { .. }
             | AfterWrite::MarkGone { .. }
             | AfterWrite::RemoveAgent { .. }
-            | AfterWrite::SetDeactivated { .. } => None,
+            | AfterWrite::SetParticipation { .. }
+            | AfterWrite::Maintenance { .. } => None,
         });
         if let Some(message) = waiting {
             **message = news;
@@ -97,8 +107,11 @@ impl Master {
             AfterWrite::RemoveAgent { id, cause, counter, replacement } => {
                 self.agent_removed(&id, cause, counter, replacement);
             }
-            AfterWrite::SetDeactivated { id, deactivated, request } => {
-                self.deactivation_set(&id, deactivated, request);
+            AfterWrite::SetParticipation { id, participation, request } => {
+                self.participation_set(&id, participation, request);
+            }
+            AfterWrite::Maintenance { change, request } => {
+                self.maintenance_written(change, request);
             }
         }
     }

@@ -20,6 +20,7 @@ mod driver;
 mod durable;
 mod framework;
 mod invariant;
+mod maintenance;
 mod notice;
 mod offer;
 mod operation;
@@ -50,6 +51,7 @@ pub use crate::view::Snapshot;
 use crate::agent::{Agent, Agents};
 use crate::durable::Writes;
 use crate::framework::{Framework, Frameworks};
+use crate::maintenance::Maintenance;
 use crate::offer::Offers;
 use crate::operator::Subscribers;
 use crate::snapshot::Views;
@@ -74,6 +76,7 @@ pub struct Master {
     allocator: Allocator,
     /// When the last allocation ran.
     last_allocation: Timestamp,
+    maintenance: Maintenance,
     timers: Timers,
     writes: Writes,
     subscribers: Subscribers,
@@ -175,6 +178,7 @@ impl Master {
     }
 
     fn finish(&mut self) -> Vec<Effect> {
+        self.settle_agents();
         if cfg!(debug_assertions) {
             self.check_invariants();
         }

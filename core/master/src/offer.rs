@@ -101,6 +101,7 @@ impl Master {
             domain: agent.info.domain.clone(),
             resources: resources.to_wire(),
             attributes: agent.info.attributes.clone(),
+            unavailability: agent.unavailability.clone(),
             executor_ids: agent
                 .frameworks
                 .get(framework_id)

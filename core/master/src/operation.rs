@@ -162,12 +162,13 @@ impl Master {
         }
     }
 
-    fn forget_operation(&mut self, agent: &AgentId, uuid: &[u8]) {
-        if let Some(agent) = self.agents.registered.get_mut(agent)
+    fn forget_operation(&mut self, agent_id: &AgentId, uuid: &[u8]) {
+        if let Some(agent) = self.agents.registered.get_mut(agent_id)
             && let Some(operation) = agent.operations.remove(uuid)
         {
             self.metrics.remove_operation(kind(&operation.info), operation.latest_status.state);
         }
+        self.look_at_drain(agent_id);
     }
 
     /// `ACKNOWLEDGE_OPERATION_STATUS`.

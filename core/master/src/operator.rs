@@ -9,11 +9,9 @@ use protocol::mesos::{AgentId, FrameworkId, Resource};
 use protocol::{Names, master};
 
 use crate::Master;
-use crate::durable::AfterWrite;
 use crate::effect::{Effect, Response};
 use crate::event::RequestId;
 use crate::metrics::Counter;
-use crate::registry::{AgentRecord, AgentStanding, agent_change};
 use crate::validation;
 use crate::validation::operation::Asker;
 pub(crate) use stream::Subscribers;
@@ -32,17 +30,31 @@ impl Master {
                 None => missing("teardown"),
             },
             Type::MarkAgentGone => match &call.mark_agent_gone {
-                Some(call) => return self.mark_gone(request, &call.agent_id),
+                Some(call) => return self.mark_gone(Some(request), &call.agent_id),
                 None => missing("mark_agent_gone"),
             },
             Type::DeactivateAgent => match &call.deactivate_agent {
-                Some(call) => return self.set_deactivated(request, &call.agent_id, true),
+                Some(call) => return self.deactivate_agent(request, &call.agent_id),
                 None => missing("deactivate_agent"),
             },
             Type::ReactivateAgent => match &call.reactivate_agent {
-                Some(call) => return self.set_deactivated(request, &call.agent_id, false),
+                Some(call) => return self.reactivate_agent(request, &call.agent_id),
                 None => missing("reactivate_agent"),
             },
+            Type::DrainAgent => match &call.drain_agent {
+                Some(call) => return self.drain_agent(request, call),
+                None => missing("drain_agent"),
+            },
+            Type::UpdateMaintenanceSchedule if call.update_maintenance_schedule.is_none() => {
+                missing("update_maintenance_schedule")
+            }
+            Type::StartMaintenance if call.start_maintenance.is_none() => {
+                missing("start_maintenance")
+            }
+            Type::StopMaintenance if call.stop_maintenance.is_none() => missing("stop_maintenance"),
+            Type::UpdateMaintenanceSchedule | Type::StartMaintenance | Type::StopMaintenance => {
+                return self.maintenance_call(request, call);
+            }
             Type::ReserveResources => {
                 self.operator_operation(call, operation::Type::Reserve, principal)
             }
@@ -59,10 +71,6 @@ impl Master {
             | Type::UpdateQuota
             | Type::SetQuota
             | Type::RemoveQuota
-            | Type::UpdateMaintenanceSchedule
-            | Type::StartMaintenance
-            | Type::StopMaintenance
-            | Type::DrainAgent
             | Type::GrowVolume
             | Type::ShrinkVolume
             | Type::SetLoggingLevel) => {
@@ -102,51 +110,6 @@ impl Master {
         self.metrics.add(Counter::MessagesUnregisterFramework);
         self.remove_framework(id);
         Response::Ok
-    }
-
-    /// `DEACTIVATE_AGENT` and `REACTIVATE_AGENT`.
-    fn set_deactivated(&mut self, request: RequestId, id: &AgentId, deactivated: bool) {
-        let info = self
-            .agents
-            .registered
-            .get(id)
-            .map(|agent| agent.info.clone())
-            .or_else(|| self.agents.recovered.get(id).map(|recovered| recovered.info.clone()));
-        let response = match info {
-            None => Response::NotFound(format!("Agent {} is not registered", id.value)),
-            Some(_) if self.agents.transitions.contains_key(id) => Response::ServiceUnavailable(
-                format!("Agent {} is in transition; try again", id.value),
-            ),
-            Some(info) => {
-                let change = agent_change(&AgentRecord {
-                    standing: AgentStanding::Admitted { deactivated },
-                    info: (*info).clone(),
-                });
-                self.agents.transitions.insert(id.clone(), crate::agent::Transition::Updating);
-                let then = AfterWrite::SetDeactivated { id: id.clone(), deactivated, request };
-                self.persist(vec![change], then);
-                return;
-            }
-        };
-        self.effects.push(Effect::Respond { request, response });
-    }
-
-    /// The registry says whether the agent is out of the offers.
-    pub(crate) fn deactivation_set(&mut self, id: &AgentId, deactivated: bool, request: RequestId) {
-        self.agents.transitions.remove(id);
-        if let Some(recovered) = self.agents.recovered.get_mut(id) {
-            recovered.deactivated = deactivated;
-        }
-        if let Some(agent) = self.agent_mut(id) {
-            agent.deactivated = deactivated;
-            let connected = agent.connected;
-            if deactivated {
-                self.deactivate_agent_offers(id);
-            } else if connected {
-                self.allocator.activate_agent(id);
-            }
-        }
-        self.effects.push(Effect::Respond { request, response: Response::Ok });
     }
 
     /// A reservation or volume made by an operator. Offers of the agent make room as needed.

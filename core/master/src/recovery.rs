@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use allocator::Allocator;
+use protocol::maintenance::Schedule;
 use protocol::mesos::master_info::Capability;
 use protocol::mesos::master_info::capability::Type;
 use protocol::mesos::{Address, AgentId, MasterInfo};
@@ -44,6 +45,7 @@ impl Master {
             offers: BTreeMap::new(),
             allocator,
             last_allocation: now,
+            maintenance: crate::Maintenance::default(),
             timers: crate::Timers::default(),
             writes: crate::Writes::default(),
             subscribers: indexmap::IndexMap::new(),
@@ -62,10 +64,13 @@ impl Master {
         }
         let mut epoch = 1;
         let mut removed = Vec::new();
+        let (mut schedule, mut down) = (Schedule::default(), Vec::new());
         for record in records {
             match record {
                 Record::Master(record) => epoch = record.epoch + 1,
                 Record::Agent(record) => master.recover_agent(*record),
+                Record::Schedule(record) => schedule = *record,
+                Record::MachineDown(machine) => down.push(machine),
                 Record::Framework(record) => match record.standing {
                     FrameworkStanding::Removed { since } => removed.push((since, *record)),
                     FrameworkStanding::Subscribed | FrameworkStanding::Disconnected { .. } => {
@@ -74,6 +79,7 @@ impl Master {
                 },
             }
         }
+        master.maintenance = crate::Maintenance::recover(schedule, &down);
         removed.sort_by_key(|(since, _)| *since);
         for (since, record) in removed {
             master.recover_removed_framework(record, since);
@@ -94,12 +100,12 @@ impl Master {
             return;
         };
         match record.standing {
-            AgentStanding::Admitted { deactivated } => {
+            AgentStanding::Admitted { participation } => {
                 let info = Arc::new(record.info);
-                self.agents.recovered.insert(id, Recovered { info, deactivated });
+                self.agents.recovered.insert(id, Recovered { info, participation });
             }
-            AgentStanding::Unreachable { since, deactivated } => {
-                self.agents.unreachable.insert(id, Unreachable { since, deactivated });
+            AgentStanding::Unreachable { since, participation } => {
+                self.agents.unreachable.insert(id, Unreachable { since, participation });
             }
             AgentStanding::Gone { since } => {
                 self.agents.gone.insert(id, since);
@@ -206,7 +212,9 @@ fn master_info(config: &Config, id: String) -> MasterInfo {
         }),
         domain: config.domain.clone(),
         // Agents rely on what stands here, so only what is done is named.
-        capabilities: vec![Capability { r#type: Some(Type::AgentUpdate), ..Default::default() }],
+        capabilities: [Type::AgentUpdate, Type::AgentDraining]
+            .map(|r#type| Capability { r#type: Some(r#type), ..Default::default() })
+            .to_vec(),
         ..Default::default()
     }
 }

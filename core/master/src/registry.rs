@@ -5,11 +5,14 @@
 //! | `master` | [`MasterRecord`]: the count of masters that have led, and the last one's id |
 //! | `agent/<agent id>` | [`AgentRecord`]: admitted, unreachable or gone |
 //! | `framework/<framework id>` | [`FrameworkRecord`]: with the deadline of its failover, or removed |
+//! | `maintenance/schedule` | when which machines will be away |
+//! | `maintenance/down/<host name>/<address>` | that a machine is down |
 //!
 //! A value is one byte for the form of what follows, fixed-size numbers in little-endian order, then
 //! one protobuf. A change costs one small write.
 
-use protocol::mesos::{AgentId, AgentInfo, FrameworkId, FrameworkInfo};
+use protocol::maintenance::Schedule;
+use protocol::mesos::{AgentId, AgentInfo, DrainInfo, FrameworkId, FrameworkInfo, MachineId};
 use protocol::time::Timestamp;
 use protocol::{DecodeError, Message};
 
@@ -19,6 +22,8 @@ use crate::effect::RegistryChange;
 pub const MASTER_KEY: &str = "master";
 const AGENT_PREFIX: &str = "agent/";
 const FRAMEWORK_PREFIX: &str = "framework/";
+const SCHEDULE_KEY: &str = "maintenance/schedule";
+const MACHINE_DOWN_PREFIX: &str = "maintenance/down/";
 
 /// Who led last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,20 +34,32 @@ pub struct MasterRecord {
     pub id: String,
 }
 
+/// Whether an operator keeps an agent out of the offers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Participation {
+    /// Its resources are offered.
+    #[default]
+    Full,
+    /// Its resources are not offered; its tasks run on.
+    Deactivated,
+    /// Its resources are not offered, and its tasks are being killed or were.
+    Drain(DrainInfo),
+}
+
 /// What the registry says of an agent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum AgentStanding {
     /// A member of the cluster.
     Admitted {
-        /// Whether an operator took it out of the offers.
-        deactivated: bool,
+        /// What operators decided about its offers.
+        participation: Participation,
     },
     /// Removed because it did not answer; it may return.
     Unreachable {
         /// Since when.
         since: Timestamp,
-        /// Whether an operator took it out of the offers before.
-        deactivated: bool,
+        /// What operators decided about its offers.
+        participation: Participation,
     },
     /// Declared gone by an operator; it may never return.
     Gone {
@@ -95,6 +112,10 @@ pub enum Record {
     Agent(Box<AgentRecord>),
     /// Under `framework/<id>`.
     Framework(Box<FrameworkRecord>),
+    /// Under `maintenance/schedule`.
+    Schedule(Box<Schedule>),
+    /// Under `maintenance/down/<host name>/<address>`.
+    MachineDown(MachineId),
 }
 
 /// Why a record cannot be read.
@@ -131,9 +152,14 @@ const AGENT_DEACTIVATED: u8 = 2;
 const AGENT_UNREACHABLE: u8 = 3;
 const AGENT_UNREACHABLE_DEACTIVATED: u8 = 4;
 const AGENT_GONE: u8 = 5;
+// These two have a length in four bytes and a `DrainInfo` before the `AgentInfo`.
+const AGENT_DRAIN: u8 = 6;
+const AGENT_UNREACHABLE_DRAIN: u8 = 7;
 const FRAMEWORK_SUBSCRIBED: u8 = 1;
 const FRAMEWORK_DISCONNECTED: u8 = 2;
 const FRAMEWORK_REMOVED: u8 = 3;
+const SCHEDULE: u8 = 1;
+const MACHINE_DOWN: u8 = 1;
 
 impl Record {
     /// Reads a record.
@@ -157,12 +183,25 @@ impl Record {
         let (time, message) = rest.split_first_chunk::<8>().ok_or_else(short)?;
         let time = Timestamp::from_nanos(i64::from_le_bytes(*time));
         if key.starts_with(AGENT_PREFIX) {
+            let (participation, message) = match *form {
+                AGENT_DRAIN | AGENT_UNREACHABLE_DRAIN => {
+                    let (length, rest) = message.split_first_chunk::<4>().ok_or_else(short)?;
+                    let length = usize::try_from(u32::from_le_bytes(*length)).ok();
+                    let (drain, info) =
+                        length.and_then(|it| rest.split_at_checked(it)).ok_or_else(short)?;
+                    (Participation::Drain(DrainInfo::decode(drain).map_err(failed)?), info)
+                }
+                AGENT_DEACTIVATED | AGENT_UNREACHABLE_DEACTIVATED => {
+                    (Participation::Deactivated, message)
+                }
+                _ => (Participation::Full, message),
+            };
             let standing = match *form {
-                AGENT_ADMITTED => AgentStanding::Admitted { deactivated: false },
-                AGENT_DEACTIVATED => AgentStanding::Admitted { deactivated: true },
-                AGENT_UNREACHABLE => AgentStanding::Unreachable { since: time, deactivated: false },
-                AGENT_UNREACHABLE_DEACTIVATED => {
-                    AgentStanding::Unreachable { since: time, deactivated: true }
+                AGENT_ADMITTED | AGENT_DEACTIVATED | AGENT_DRAIN => {
+                    AgentStanding::Admitted { participation }
+                }
+                AGENT_UNREACHABLE | AGENT_UNREACHABLE_DEACTIVATED | AGENT_UNREACHABLE_DRAIN => {
+                    AgentStanding::Unreachable { since: time, participation }
                 }
                 AGENT_GONE => AgentStanding::Gone { since: time },
                 _ => return Err(unknown()),
@@ -180,6 +219,18 @@ impl Record {
             let info = FrameworkInfo::decode(message).map_err(failed)?;
             return Ok(Self::Framework(Box::new(FrameworkRecord { standing, info })));
         }
+        if key == SCHEDULE_KEY {
+            if *form != SCHEDULE {
+                return Err(unknown());
+            }
+            return Ok(Self::Schedule(Box::new(Schedule::decode(message).map_err(failed)?)));
+        }
+        if key.starts_with(MACHINE_DOWN_PREFIX) {
+            if *form != MACHINE_DOWN {
+                return Err(unknown());
+            }
+            return Ok(Self::MachineDown(MachineId::decode(message).map_err(failed)?));
+        }
         Err(RecordError::Key(key.to_owned()))
     }
 }
@@ -196,17 +247,34 @@ pub fn master_change(record: &MasterRecord) -> RegistryChange {
 /// The change that stores an agent's record under its id.
 #[must_use]
 pub fn agent_change(record: &AgentRecord) -> RegistryChange {
-    let (form, time) = match record.standing {
-        AgentStanding::Admitted { deactivated: false } => (AGENT_ADMITTED, Timestamp::ZERO),
-        AgentStanding::Admitted { deactivated: true } => (AGENT_DEACTIVATED, Timestamp::ZERO),
-        AgentStanding::Unreachable { since, deactivated: false } => (AGENT_UNREACHABLE, since),
-        AgentStanding::Unreachable { since, deactivated: true } => {
-            (AGENT_UNREACHABLE_DEACTIVATED, since)
+    let (forms, participation, time) = match &record.standing {
+        AgentStanding::Admitted { participation } => {
+            ([AGENT_ADMITTED, AGENT_DEACTIVATED, AGENT_DRAIN], participation, Timestamp::ZERO)
         }
-        AgentStanding::Gone { since } => (AGENT_GONE, since),
+        AgentStanding::Unreachable { since, participation } => (
+            [AGENT_UNREACHABLE, AGENT_UNREACHABLE_DEACTIVATED, AGENT_UNREACHABLE_DRAIN],
+            participation,
+            *since,
+        ),
+        AgentStanding::Gone { since } => ([AGENT_GONE; 3], &Participation::Full, *since),
+    };
+    let [full, deactivated, drained] = forms;
+    let value = match participation {
+        Participation::Full => value(full, time, &record.info),
+        Participation::Deactivated => value(deactivated, time, &record.info),
+        Participation::Drain(drain) => {
+            let drain = drain.encode_to_vec();
+            let mut value = vec![drained];
+            value.extend_from_slice(&time.as_nanos().to_le_bytes());
+            let length = u32::try_from(drain.len()).unwrap_or(u32::MAX);
+            value.extend_from_slice(&length.to_le_bytes());
+            value.extend_from_slice(&drain);
+            record.info.encode(&mut value);
+            value
+        }
     };
     let id = record.info.id.clone().unwrap_or_default();
-    RegistryChange { key: agent_key(&id), value: Some(value(form, time, &record.info)) }
+    RegistryChange { key: agent_key(&id), value: Some(value) }
 }
 
 /// The change that forgets an agent.
@@ -231,6 +299,30 @@ pub fn framework_change(record: &FrameworkRecord) -> RegistryChange {
 #[must_use]
 pub fn framework_deletion(id: &FrameworkId) -> RegistryChange {
     RegistryChange { key: framework_key(id), value: None }
+}
+
+/// The change that stores when which machines will be away.
+#[must_use]
+pub fn schedule_change(schedule: &Schedule) -> RegistryChange {
+    let value = value(SCHEDULE, Timestamp::ZERO, schedule);
+    RegistryChange { key: SCHEDULE_KEY.to_owned(), value: Some(value) }
+}
+
+/// The change that stores that a machine is down.
+#[must_use]
+pub fn machine_down_change(id: &MachineId) -> RegistryChange {
+    let value = value(MACHINE_DOWN, Timestamp::ZERO, id);
+    RegistryChange { key: machine_down_key(id), value: Some(value) }
+}
+
+/// The change that forgets that a machine is down.
+#[must_use]
+pub fn machine_down_deletion(id: &MachineId) -> RegistryChange {
+    RegistryChange { key: machine_down_key(id), value: None }
+}
+
+fn machine_down_key(id: &MachineId) -> String {
+    format!("{MACHINE_DOWN_PREFIX}{}", crate::maintenance::Machine::new(id).key())
 }
 
 fn agent_key(id: &AgentId) -> String {
@@ -260,6 +352,14 @@ mod tests {
         }
     }
 
+    fn drained() -> Participation {
+        Participation::Drain(DrainInfo {
+            state: protocol::mesos::DrainState::Drained,
+            config: protocol::mesos::DrainConfig { mark_gone: Some(true), ..Default::default() },
+            ..Default::default()
+        })
+    }
+
     fn framework() -> FrameworkInfo {
         FrameworkInfo {
             user: "root".to_owned(),
@@ -276,10 +376,12 @@ mod tests {
         let mut changes = vec![];
         let mut records = vec![];
         for standing in [
-            AgentStanding::Admitted { deactivated: false },
-            AgentStanding::Admitted { deactivated: true },
-            AgentStanding::Unreachable { since: time, deactivated: false },
-            AgentStanding::Unreachable { since: time, deactivated: true },
+            AgentStanding::Admitted { participation: Participation::Full },
+            AgentStanding::Admitted { participation: Participation::Deactivated },
+            AgentStanding::Admitted { participation: drained() },
+            AgentStanding::Unreachable { since: time, participation: Participation::Full },
+            AgentStanding::Unreachable { since: time, participation: Participation::Deactivated },
+            AgentStanding::Unreachable { since: time, participation: drained() },
             AgentStanding::Gone { since: time },
         ] {
             let record = AgentRecord { standing, info: agent() };
@@ -295,6 +397,14 @@ mod tests {
             changes.push(framework_change(&record));
             records.push(Record::Framework(Box::new(record)));
         }
+        let machine = MachineId { hostname: Some("Node-1".to_owned()), ..Default::default() };
+        let window = protocol::maintenance::Window {
+            machine_ids: vec![machine.clone()],
+            ..Default::default()
+        };
+        let schedule = Schedule { windows: vec![window], ..Default::default() };
+        changes.extend([schedule_change(&schedule), machine_down_change(&machine)]);
+        records.extend([Record::Schedule(Box::new(schedule)), Record::MachineDown(machine)]);
         let record = MasterRecord { epoch: 7, id: "m".to_owned() };
         changes.push(master_change(&record));
         records.push(Record::Master(record));
@@ -307,13 +417,14 @@ mod tests {
             }
         }
         assert_eq!(changes[0].key, "agent/m-S1");
-        assert_eq!(changes[5].key, "framework/m-0001");
+        assert_eq!(changes[7].key, "framework/m-0001");
+        assert_eq!(changes[11].key, "maintenance/down/node-1/");
     }
 
     #[test]
     fn unknown_forms_and_keys_are_errors() {
         let value = [9; 20];
-        for key in ["agent/a", "framework/f", "master"] {
+        for key in ["agent/a", "framework/f", "master", "maintenance/schedule"] {
             assert!(matches!(Record::decode(key, &value), Err(RecordError::Form { form: 9, .. })));
         }
         assert!(matches!(Record::decode("quota/x", &[1; 20]), Err(RecordError::Key(_))));

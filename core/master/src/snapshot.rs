@@ -11,6 +11,7 @@ use crate::Master;
 use crate::agent::Agent;
 use crate::framework::Framework;
 use crate::offer::Offers;
+use crate::registry::Participation;
 use crate::view::{AgentView, FrameworkView, RoleView, Snapshot};
 
 /// The last snapshot, and what has changed since.
@@ -21,6 +22,8 @@ pub(crate) struct Views {
     frameworks: BTreeSet<FrameworkId>,
     /// Frameworks that something was counted for.
     counted: BTreeSet<FrameworkId>,
+    /// Whether plans for machines changed, or what frameworks say to them.
+    maintenance: bool,
     /// Agents that changed since the invariants were checked.
     pub(crate) unchecked: BTreeSet<AgentId>,
     /// Whether any event came in, so that metrics may have moved.
@@ -51,6 +54,12 @@ impl Views {
     /// Notes that something was counted for a framework.
     pub(crate) fn count_framework(&mut self, id: &FrameworkId) {
         self.counted.insert(id.clone());
+    }
+
+    /// Notes that plans for machines change, or what frameworks say to them.
+    pub(crate) fn touch_maintenance(&mut self) {
+        self.version += 1;
+        self.maintenance = true;
     }
 
     /// Notes that something else changes.
@@ -103,6 +112,7 @@ impl Master {
             frameworks: BTreeMap::new(),
             completed_frameworks: Vec::new(),
             roles: BTreeMap::new(),
+            maintenance: self.maintenance_view(),
             metrics: crate::Metrics::default(),
             framework_counts: BTreeMap::new(),
         }
@@ -132,6 +142,9 @@ impl Master {
 
     fn refresh(&mut self, snapshot: &mut Snapshot) {
         snapshot.version = self.views.version;
+        if std::mem::take(&mut self.views.maintenance) {
+            snapshot.maintenance = self.maintenance_view();
+        }
         for id in std::mem::take(&mut self.views.agents) {
             match self.agents.registered.get(&id) {
                 Some(agent) => {
@@ -294,7 +307,12 @@ pub(crate) fn agent_view(agent: &Agent, offers: &Offers) -> AgentView {
         reregistered_time: agent.reregistered_time,
         connected: agent.connected,
         active: agent.active(),
-        deactivated: agent.deactivated,
+        deactivated: agent.participation != Participation::Full,
+        drain_info: match &agent.participation {
+            Participation::Drain(drain) => Some(drain.clone()),
+            Participation::Full | Participation::Deactivated => None,
+        },
+        drain_start_time: agent.drain_start_time,
         total_resources: agent.total.clone(),
         used_resources: agent.used(),
         offered_resources: offered,

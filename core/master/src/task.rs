@@ -234,6 +234,7 @@ impl Master {
             }
         }
         self.drop_empty_share(framework_id, &task.agent_id);
+        self.look_at_drain(&task.agent_id);
     }
 
     /// Gives back what a task or executor held.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use protocol::pid::Pid;
 use protocol::time::Timestamp;
-use protocol::{mesos, scheduler};
+use protocol::{maintenance, mesos, scheduler};
 use resources::Resources;
 
 use crate::metrics::{FrameworkCounts, Metrics};
@@ -37,10 +37,21 @@ pub struct Snapshot {
     pub completed_frameworks: Vec<Arc<FrameworkView>>,
     /// Roles with a framework, a weight, a reservation or a quota, in order of their names.
     pub roles: BTreeMap<String, Arc<RoleView>>,
+    /// When which machines will be away.
+    pub maintenance: Arc<MaintenanceView>,
     /// Counters and gauges, as of this moment.
     pub metrics: Metrics,
     /// Counters of each framework, removed ones included; not part of what [`Snapshot::version`] covers.
     pub framework_counts: BTreeMap<mesos::FrameworkId, Arc<FrameworkCounts>>,
+}
+
+/// What is planned for machines.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MaintenanceView {
+    /// As the operator wrote it, without the machines that are up again.
+    pub schedule: maintenance::Schedule,
+    /// Which machines drain, with what frameworks say to that, and which are down.
+    pub status: maintenance::ClusterStatus,
 }
 
 /// One registered agent.
@@ -64,6 +75,10 @@ pub struct AgentView {
     pub active: bool,
     /// Whether an operator took it out of the offers.
     pub deactivated: bool,
+    /// How far a drain got that an operator asked for.
+    pub drain_info: Option<mesos::DrainInfo>,
+    /// When this master told it to drain.
+    pub drain_start_time: Option<Timestamp>,
     /// All it has, reservations, volumes and oversubscription included.
     pub total_resources: Resources,
     /// What tasks and executors hold.

@@ -59,7 +59,13 @@ impl Registry {
                 let AgentRecord { standing, .. } = *record;
                 Some(standing)
             }
-            Ok(Record::Master(_) | Record::Framework(_)) | Err(_) => None,
+            Ok(
+                Record::Master(_)
+                | Record::Framework(_)
+                | Record::Schedule(_)
+                | Record::MachineDown(_),
+            )
+            | Err(_) => None,
         }
     }
 

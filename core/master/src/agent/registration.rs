@@ -15,14 +15,21 @@ use crate::Master;
 use crate::agent::{Agent, AgentCapabilities, Pings};
 use crate::durable::{AfterWrite, Replacement};
 use crate::metrics::Counter;
-use crate::registry::{AgentRecord, AgentStanding, agent_change};
+use crate::registry::{AgentRecord, AgentStanding, Participation, agent_change};
 use crate::validation;
+
+/// What an agent on a machine that is down is told.
+pub(crate) const MACHINE_DOWN: &str = "Machine is `DOWN`";
 
 impl Master {
     /// `RegisterSlaveMessage`. Agents repeat it until they are answered.
     pub(crate) fn register_agent(&mut self, from: Pid, mut message: RegisterSlaveMessage) {
         self.metrics.add(Counter::MessagesRegisterAgent);
         if self.agents.registering.contains(&from) {
+            return;
+        }
+        if self.maintenance.is_host_down(&message.slave.hostname, *from.address.ip()) {
+            self.shut_down_agent(&from, MACHINE_DOWN);
             return;
         }
         let valid = validation::agent::registration(&message)
@@ -46,7 +53,7 @@ impl Master {
             let removing = self.remove_agent(
                 &known,
                 "a new agent registered at the same address",
-                Counter::AgentRemovalsRegistered,
+                Some(Counter::AgentRemovalsRegistered),
                 Replacement::Register { pid: from.clone(), message: Box::new(message) },
             );
             if !removing {
@@ -59,7 +66,7 @@ impl Master {
         message.slave.id = Some(id);
         self.agents.registering.insert(from.clone());
         let change = agent_change(&AgentRecord {
-            standing: AgentStanding::Admitted { deactivated: false },
+            standing: AgentStanding::Admitted { participation: Participation::Full },
             info: message.slave.clone(),
         });
         self.persist(
@@ -109,7 +116,9 @@ impl Master {
             registered_time: self.now,
             reregistered_time: None,
             connected: true,
-            deactivated: false,
+            participation: Participation::Full,
+            unavailability: None,
+            drain_start_time: None,
             checkpointed,
             resource_version,
             frameworks: BTreeMap::new(),
@@ -124,8 +133,13 @@ impl Master {
     /// Takes an agent in: links it, pings it, offers its resources.
     ///
     /// Its tasks and executors must stand in its shares, and their frameworks be known.
-    pub(crate) fn add_agent(&mut self, agent: Agent) {
+    pub(crate) fn add_agent(&mut self, mut agent: Agent) {
         let id = agent.id.clone();
+        agent.unavailability = self.maintenance.unavailability(&agent).cloned();
+        if self.maintenance.is_down(&agent) {
+            // Its machine went down while its admission was being written.
+            self.agents.unsettled.insert(id.clone());
+        }
         self.effects.push(crate::Effect::Link { pid: agent.pid.clone() });
         let used: Vec<(FrameworkId, Resources)> = agent
             .frameworks

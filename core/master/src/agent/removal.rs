@@ -1,5 +1,7 @@
 //! An agent leaves: it said goodbye, fell silent, or an operator declared it gone.
 
+use std::sync::Arc;
+
 use protocol::mesos::task_status::Reason;
 use protocol::mesos::{
     AgentId, AgentInfo, ExecutorId, FrameworkId, OperationState, TaskState, TimeInfo,
@@ -17,6 +19,9 @@ use crate::registry::{AgentRecord, AgentStanding, agent_change, agent_deletion};
 use crate::task::Verdict;
 use crate::timer::Timer;
 
+/// What agents and frameworks are told of an agent that may never return.
+const GONE: &str = "Agent has been marked gone";
+
 impl Master {
     pub(crate) fn unregister_agent(&mut self, from: &Pid, id: &AgentId) {
         self.metrics.add(Counter::MessagesUnregisterAgent);
@@ -26,7 +31,7 @@ impl Master {
         self.remove_agent(
             id,
             "the agent unregistered",
-            Counter::AgentRemovalsUnregistered,
+            Some(Counter::AgentRemovalsUnregistered),
             Replacement::None,
         );
     }
@@ -36,7 +41,7 @@ impl Master {
         &mut self,
         id: &AgentId,
         cause: &'static str,
-        counter: Counter,
+        counter: Option<Counter>,
         replacement: Replacement,
     ) -> bool {
         if self.agents.transitions.contains_key(id) {
@@ -55,12 +60,14 @@ impl Master {
         &mut self,
         id: &AgentId,
         cause: &str,
-        counter: Counter,
+        counter: Option<Counter>,
         replacement: Replacement,
     ) {
         self.agents.transitions.remove(id);
         self.metrics.add(Counter::AgentRemovals);
-        self.metrics.add(counter);
+        if let Some(counter) = counter {
+            self.metrics.add(counter);
+        }
         let hostname = self.agents.registered.get(id).map(|agent| agent.info.hostname.clone());
         if let Some(hostname) = hostname {
             let message = format!("Agent {hostname} removed: {cause}");
@@ -115,16 +122,16 @@ impl Master {
                 .agents
                 .recovered
                 .get(id)
-                .map(|recovered| (recovered.info.clone(), recovered.deactivated)),
+                .map(|recovered| (recovered.info.clone(), recovered.participation.clone())),
             Cause::Unhealthy => registered
                 .filter(|agent| agent.pings.removal_scheduled)
-                .map(|agent| (agent.info.clone(), agent.deactivated)),
+                .map(|agent| (agent.info.clone(), agent.participation.clone())),
             Cause::NotReregistered => registered
                 .filter(|agent| !agent.connected)
-                .map(|agent| (agent.info.clone(), agent.deactivated)),
+                .map(|agent| (agent.info.clone(), agent.participation.clone())),
         };
         let busy = self.agents.transitions.contains_key(id);
-        let Some((info, deactivated)) = subject.filter(|_| !busy) else {
+        let Some((info, participation)) = subject.filter(|_| !busy) else {
             // It is back, or coming back, or leaving in another way.
             self.metrics.add(Counter::AgentUnreachableCanceled);
             self.metrics.add(Counter::AgentShutdownsCanceled);
@@ -138,7 +145,7 @@ impl Master {
         self.agents.transitions.insert(id.clone(), Transition::MarkingUnreachable);
         let since = self.now;
         let change = agent_change(&AgentRecord {
-            standing: AgentStanding::Unreachable { since, deactivated },
+            standing: AgentStanding::Unreachable { since, participation },
             info: (*info).clone(),
         });
         self.persist(vec![change], AfterWrite::MarkUnreachable { id: id.clone(), since, cause });
@@ -150,20 +157,21 @@ impl Master {
         self.agents.transitions.remove(id);
         self.metrics.add(Counter::AgentRemovals);
         self.metrics.add(Counter::AgentRemovalsUnhealthy);
-        let deactivated = match cause {
+        let participation = match cause {
             Cause::NotRecovered => {
                 self.metrics.add(Counter::RecoveryAgentRemovals);
                 self.views.changed();
-                self.agents.recovered.remove(id).is_some_and(|recovered| recovered.deactivated)
+                self.agents.recovered.remove(id).map(|recovered| recovered.participation)
             }
             Cause::Unhealthy | Cause::NotReregistered => {
-                let deactivated =
-                    self.agents.registered.get(id).is_some_and(|agent| agent.deactivated);
+                let participation =
+                    self.agents.registered.get(id).map(|agent| agent.participation.clone());
                 self.drop_unreachable(id, since, cause);
-                deactivated
+                participation
             }
         };
-        self.agents.unreachable.insert(id.clone(), Unreachable { since, deactivated });
+        let participation = participation.unwrap_or_default();
+        self.agents.unreachable.insert(id.clone(), Unreachable { since, participation });
         self.announce_agent_lost(id);
     }
 
@@ -195,12 +203,19 @@ impl Master {
         });
     }
 
-    /// `MARK_AGENT_GONE`: whether the agent is there, away or unreachable, it may never return.
-    pub(crate) fn mark_gone(&mut self, request: RequestId, id: &AgentId) {
+    /// `MARK_AGENT_GONE`, or the end of a drain that asked for it: whether the agent is there, away or
+    /// unreachable, it may never return.
+    pub(crate) fn mark_gone(&mut self, request: Option<RequestId>, id: &AgentId) {
         let response = if self.agents.gone.contains_key(id) {
             Response::Ok
-        } else if self.agents.transitions.contains_key(id) {
-            Response::ServiceUnavailable(format!("Agent {} is in transition; try again", id.value))
+        } else if let Some(transition) = self.agents.transitions.get(id) {
+            let what = match transition {
+                Transition::MarkingGone => "already being transitioned to gone",
+                Transition::Removing => "being transitioned to removed",
+                Transition::MarkingUnreachable => "being transitioned to unreachable",
+                Transition::Reregistering | Transition::Updating => "being updated; try again",
+            };
+            Response::ServiceUnavailable(format!("Agent '{}' is {what}", id.value))
         } else if let Some(info) = self.known_agent_info(id) {
             self.agents.transitions.insert(id.clone(), Transition::MarkingGone);
             let since = self.now;
@@ -211,11 +226,13 @@ impl Master {
         } else {
             Response::NotFound(format!("Agent '{}' not found", id.value))
         };
-        self.effects.push(Effect::Respond { request, response });
+        if let Some(request) = request {
+            self.effects.push(Effect::Respond { request, response });
+        }
     }
 
     /// What is known of an agent that was not declared gone.
-    fn known_agent_info(&self, id: &AgentId) -> Option<AgentInfo> {
+    pub(crate) fn known_agent_info(&self, id: &AgentId) -> Option<AgentInfo> {
         if let Some(agent) = self.agents.registered.get(id) {
             return Some((*agent.info).clone());
         }
@@ -229,29 +246,64 @@ impl Master {
     }
 
     /// The registry says that the agent is gone.
-    pub(crate) fn marked_gone(&mut self, id: &AgentId, since: Timestamp, request: RequestId) {
-        const MESSAGE: &str = "Agent has been marked gone";
+    pub(crate) fn marked_gone(
+        &mut self,
+        id: &AgentId,
+        since: Timestamp,
+        request: Option<RequestId>,
+    ) {
         self.agents.transitions.remove(id);
         self.agents.gone.insert(id.clone(), since);
-        self.agents.unreachable.remove(id);
+        let unreachable = self.agents.unreachable.remove(id).is_some();
         self.agents.recovered.remove(id);
         self.views.changed();
         if let Some(agent) = self.agents.registered.get(id) {
             let pid = agent.pid.clone();
-            self.end_operations(id, OperationState::OperationGoneByOperator, MESSAGE);
-            self.shut_down_agent(&pid, MESSAGE);
+            self.end_operations(id, OperationState::OperationGoneByOperator, GONE);
+            self.shut_down_agent(&pid, GONE);
             self.metrics.add(Counter::AgentRemovals);
-            self.drop_agent(id, |partition_aware| {
-                let (state, reason) = if partition_aware {
-                    (TaskState::TaskGoneByOperator, Reason::ReasonAgentRemovedByOperator)
-                } else {
-                    (TaskState::TaskLost, Reason::ReasonAgentRemoved)
-                };
-                Verdict::new(state, reason, MESSAGE)
-            });
+            self.drop_agent(id, gone_verdict);
         }
-        self.announce_agent_lost(id);
-        self.effects.push(Effect::Respond { request, response: Response::Ok });
+        if unreachable {
+            // The frameworks were told that it is lost when it became unreachable.
+            self.end_unreachable_tasks(id);
+        } else {
+            self.announce_agent_lost(id);
+        }
+        if let Some(request) = request {
+            self.effects.push(Effect::Respond { request, response: Response::Ok });
+        }
+    }
+
+    /// Tasks that were out of reach with their agent will never come back.
+    fn end_unreachable_tasks(&mut self, id: &AgentId) {
+        let bound = self.config.max_completed_tasks_per_framework;
+        let ids: Vec<FrameworkId> = self.frameworks.registered.keys().cloned().collect();
+        for framework_id in ids {
+            let Some(framework) = self.frameworks.registered.get(&framework_id) else {
+                continue;
+            };
+            let verdict = gone_verdict(framework.capabilities.partition_aware);
+            let tasks: Vec<_> = framework
+                .unreachable_tasks
+                .values()
+                .filter(|task| task.agent_id == *id)
+                .cloned()
+                .collect();
+            for task in tasks {
+                let update = self.report(&task, verdict.clone());
+                if let Some(framework) = self.framework_mut(&framework_id) {
+                    framework.unreachable_tasks.shift_remove(&task.task_id);
+                    let mut ended = (*task).clone();
+                    ended.state = verdict.state;
+                    ended.statuses.push(update.status.clone());
+                    framework.add_completed_task(Arc::new(ended), bound);
+                }
+                let (source, reason) = (update.status.source, update.status.reason);
+                self.metrics.add_task_end(verdict.state, source, reason);
+                self.forward(&framework_id, update, Pid::EMPTY);
+            }
+        }
     }
 
     /// Takes an agent out of the state; its tasks end by `verdict`, which is told whether the
@@ -326,4 +378,14 @@ impl Master {
         self.release(framework_id, id, &crate::parsed(&executor.resources));
         self.drop_empty_share(framework_id, id);
     }
+}
+
+/// How tasks end with an agent that is declared gone.
+fn gone_verdict(partition_aware: bool) -> Verdict {
+    let (state, reason) = if partition_aware {
+        (TaskState::TaskGoneByOperator, Reason::ReasonAgentRemovedByOperator)
+    } else {
+        (TaskState::TaskLost, Reason::ReasonAgentRemoved)
+    };
+    Verdict::new(state, reason, GONE)
 }

@@ -13,12 +13,12 @@ use protocol::messages::MasterToAgent;
 use protocol::pid::Pid;
 
 use crate::Master;
-use crate::agent::registration::{agent_profile, total_resources};
+use crate::agent::registration::{MACHINE_DOWN, agent_profile, total_resources};
 use crate::agent::{Agent, AgentCapabilities, Share, Transition};
 use crate::durable::{AfterWrite, Replacement};
 use crate::effect::{Effect, RegistryChange};
 use crate::metrics::Counter;
-use crate::registry::{AgentRecord, AgentStanding, agent_change};
+use crate::registry::{AgentRecord, AgentStanding, Participation, agent_change};
 use crate::task::{Verdict, holds_resources};
 use crate::validation;
 
@@ -32,6 +32,10 @@ impl Master {
         };
         if self.agents.gone.contains_key(&id) {
             self.shut_down_agent(&from, "Agent has been marked gone");
+            return;
+        }
+        if self.maintenance.is_host_down(&message.slave.hostname, *from.address.ip()) {
+            self.shut_down_agent(&from, MACHINE_DOWN);
             return;
         }
         let valid = validation::agent::reregistration(&message)
@@ -57,11 +61,12 @@ impl Master {
                 );
                 return;
             }
-            let (changed, deactivated) = (*agent.info != message.slave, agent.deactivated);
+            let changed = *agent.info != message.slave;
+            let participation = agent.participation.clone();
             let message = Box::new(message);
             if changed {
                 self.agents.transitions.insert(id, Transition::Reregistering);
-                let change = admitted(&message, deactivated);
+                let change = admitted(&message, participation);
                 self.persist(vec![change], AfterWrite::UpdateAgent { pid: from, message });
             } else {
                 self.agent_updated(&from, *message);
@@ -69,19 +74,20 @@ impl Master {
             return;
         }
 
-        let deactivated = match (self.agents.recovered.get(&id), self.agents.unreachable.get(&id)) {
+        let participation = match (self.agents.recovered.get(&id), self.agents.unreachable.get(&id))
+        {
             (Some(recovered), _) if *recovered.info == message.slave => {
                 // The registry already says all there is to say.
                 self.agent_readmitted(&from, message);
                 return;
             }
-            (Some(recovered), _) => recovered.deactivated,
-            (None, Some(unreachable)) => unreachable.deactivated,
-            (None, None) => false,
+            (Some(recovered), _) => recovered.participation.clone(),
+            (None, Some(unreachable)) => unreachable.participation.clone(),
+            (None, None) => Participation::Full,
         };
         self.agents.transitions.insert(id, Transition::Reregistering);
         let message = Box::new(message);
-        let change = admitted(&message, deactivated);
+        let change = admitted(&message, participation);
         self.persist(vec![change], AfterWrite::ReadmitAgent { pid: from, message });
     }
 
@@ -97,7 +103,7 @@ impl Master {
             self.remove_agent(
                 &other,
                 "a new agent registered at the same address",
-                Counter::AgentRemovalsRegistered,
+                Some(Counter::AgentRemovalsRegistered),
                 Replacement::None,
             );
             return;
@@ -115,11 +121,12 @@ impl Master {
             message.resource_version_uuid,
         );
         agent.reregistered_time = Some(self.now);
-        agent.deactivated = recovered
+        agent.participation = recovered
             .as_ref()
-            .map(|recovered| recovered.deactivated)
-            .or(unreachable.as_ref().map(|unreachable| unreachable.deactivated))
-            .unwrap_or(false);
+            .map(|recovered| &recovered.participation)
+            .or(unreachable.as_ref().map(|unreachable| &unreachable.participation))
+            .cloned()
+            .unwrap_or_default();
 
         self.recover_frameworks(&message.frameworks);
         let known = |framework: &FrameworkId| self.frameworks.registered.contains_key(framework);
@@ -153,6 +160,7 @@ impl Master {
                 ..Default::default()
             }),
         );
+        self.tell_drain(&id);
         self.synchronize_frameworks(pid, &message.frameworks);
     }
 
@@ -245,7 +253,7 @@ impl Master {
         let was_connected = std::mem::replace(&mut agent.connected, true);
         let timer = agent.reregister_timer.take();
         let profile = agent_profile(agent);
-        let deactivated = agent.deactivated;
+        let participates = agent.participation == Participation::Full;
         let checkpointed =
             (!agent.capabilities.resource_provider).then(|| agent.checkpointed.to_wire());
 
@@ -262,9 +270,10 @@ impl Master {
         }
         self.recover_frameworks(&message.frameworks);
         self.reconcile_agent(&id, &message.tasks, &message.executor_infos);
-        if !was_connected && !deactivated {
+        if !was_connected && participates {
             self.allocator.activate_agent(&id);
         }
+        self.tell_drain(&id);
         self.synchronize_frameworks(pid, &message.frameworks);
         if let Some(resources) = checkpointed {
             let message = CheckpointResourcesMessage { resources, ..Default::default() };
@@ -309,9 +318,9 @@ impl Master {
     }
 }
 
-fn admitted(message: &ReregisterSlaveMessage, deactivated: bool) -> RegistryChange {
+fn admitted(message: &ReregisterSlaveMessage, participation: Participation) -> RegistryChange {
     agent_change(&AgentRecord {
-        standing: AgentStanding::Admitted { deactivated },
+        standing: AgentStanding::Admitted { participation },
         info: message.slave.clone(),
     })
 }

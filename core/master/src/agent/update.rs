@@ -44,6 +44,7 @@ impl Master {
         if changed {
             self.oversubscription_changed(&id);
         }
+        self.look_at_drain(&id);
     }
 
     /// Offers of revocable resources that may exist no longer must not be used.

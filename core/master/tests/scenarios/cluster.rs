@@ -344,6 +344,7 @@ pub fn agent_capabilities() -> Vec<agent_info::Capability> {
         Type::ReservationRefinement,
         Type::ResourceProvider,
         Type::AgentOperationFeedback,
+        Type::AgentDraining,
         Type::TaskResourceLimits,
     ]
     .into_iter()

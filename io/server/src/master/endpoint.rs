@@ -40,7 +40,9 @@ pub(super) enum Endpoint {
     Weights,
     /// `/quota`.
     Quota,
-    /// An operation on the resources of an agent, or on machines.
+    /// `/machine/down` and `/machine/up`.
+    Machines(Direction),
+    /// An operation on the resources of an agent.
     Operation(ResourceOperation),
     /// One of the renderings of the cluster's state.
     Read(Read),
@@ -87,10 +89,15 @@ pub(super) enum ResourceOperation {
     CreateVolumes,
     /// `/destroy-volumes`.
     DestroyVolumes,
+}
+
+/// What becomes of machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Direction {
     /// `/machine/down`.
-    MachineDown,
+    Down,
     /// `/machine/up`.
-    MachineUp,
+    Up,
 }
 
 impl ResourceOperation {
@@ -99,7 +106,6 @@ impl ResourceOperation {
         match self {
             Self::Reserve | Self::Unreserve => &["slaveId", "resources"],
             Self::CreateVolumes | Self::DestroyVolumes => &["slaveId", "volumes"],
-            Self::MachineDown | Self::MachineUp => &[],
         }
     }
 }
@@ -122,6 +128,7 @@ impl Endpoint {
             | Self::Teardown
             | Self::MaintenanceSchedule
             | Self::MaintenanceStatus
+            | Self::Machines(_)
             | Self::Weights
             | Self::Quota
             | Self::Operation(_)
@@ -153,8 +160,8 @@ pub(super) fn router() -> Router<Endpoint> {
                 "destroy-volumes",
                 Endpoint::Operation(ResourceOperation::DestroyVolumes),
             ),
-            (MASTER_ACTOR, "machine/down", Endpoint::Operation(ResourceOperation::MachineDown)),
-            (MASTER_ACTOR, "machine/up", Endpoint::Operation(ResourceOperation::MachineUp)),
+            (MASTER_ACTOR, "machine/down", Endpoint::Machines(Direction::Down)),
+            (MASTER_ACTOR, "machine/up", Endpoint::Machines(Direction::Up)),
             (MASTER_ACTOR, "state", Endpoint::Read(Read::State)),
             (MASTER_ACTOR, "state-summary", Endpoint::Read(Read::StateSummary)),
             (MASTER_ACTOR, "slaves", Endpoint::Read(Read::Slaves)),

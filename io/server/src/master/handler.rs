@@ -152,6 +152,7 @@ impl MasterHandler {
             | Endpoint::Teardown
             | Endpoint::MaintenanceSchedule
             | Endpoint::MaintenanceStatus
+            | Endpoint::Machines(_)
             | Endpoint::Weights
             | Endpoint::Quota
             | Endpoint::Operation(_) => legacy::answer(self, endpoint, request).await,

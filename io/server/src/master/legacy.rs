@@ -1,5 +1,7 @@
 //! The endpoints from before `/api/v1` that are not renderings of the state.
 
+mod maintenance;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -44,8 +46,9 @@ pub(super) async fn answer(
         Endpoint::Teardown => teardown(handler, &request).await,
         Endpoint::Weights => weights(handler, &request).await,
         Endpoint::Quota => Ok(quota(&request)),
-        Endpoint::MaintenanceSchedule => Ok(maintenance(&request, &["GET", "POST"])),
-        Endpoint::MaintenanceStatus => Ok(maintenance(&request, &["GET"])),
+        Endpoint::MaintenanceSchedule => maintenance::schedule(handler, &request).await,
+        Endpoint::MaintenanceStatus => maintenance::status(handler, &request).await,
+        Endpoint::Machines(direction) => maintenance::machines(handler, direction, &request).await,
         Endpoint::Operation(operation) => operate(handler, operation, &request).await,
         Endpoint::Api
         | Endpoint::Scheduler
@@ -172,36 +175,7 @@ fn quota(request: &Request) -> Response {
     }
 }
 
-/// `/maintenance/*`: nothing is scheduled, and nothing can be.
-fn maintenance(request: &Request, allowed: &[&'static str]) -> Response {
-    if request.is_read() {
-        let body = Arc::new(Rendered::new(b"{}".to_vec()));
-        return Response::json(body, request.query.get("jsonp"));
-    }
-    if !allowed.contains(&request.method.as_str()) {
-        return Response::method_not_allowed(allowed, &request.method);
-    }
-    match json::parse(&request.body) {
-        Ok(_) => not_implemented("Maintenance"),
-        Err(error) => Response::bad_request(json_error(&error, &request.body)),
-    }
-}
-
-/// `/machine/down` and `/machine/up`.
-fn machines(request: &Request) -> Response {
-    match json::parse(&request.body) {
-        Err(error) => Response::bad_request(json_error(&error, &request.body)),
-        Ok(value) => match value.as_array() {
-            None => Response::bad_request("Expecting a JSON array"),
-            Some(machines) if machines.is_empty() => {
-                Response::bad_request("List of machines is empty")
-            }
-            Some(_) => not_implemented("Maintenance"),
-        },
-    }
-}
-
-/// The operations on an agent's resources, and on machines.
+/// The operations on an agent's resources.
 async fn operate(
     handler: &MasterHandler,
     operation: ResourceOperation,
@@ -222,9 +196,6 @@ async fn operate(
     };
     let list = |field: &str| resources(field, fields.get(field).copied().unwrap_or_default());
     let call = match operation {
-        ResourceOperation::MachineDown | ResourceOperation::MachineUp => {
-            return Ok(machines(request));
-        }
         ResourceOperation::Reserve => list("resources").map(|resources| Call {
             r#type: Some(Type::ReserveResources),
             reserve_resources: Some(ReserveResources { agent_id, resources, ..Default::default() }),

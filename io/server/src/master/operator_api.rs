@@ -276,11 +276,15 @@ async fn read_detail(handler: &MasterHandler, detail: Detail) -> Result<Reply, S
             response::Type::GetMaster
         }
         Detail::MaintenanceStatus => {
-            reply.get_maintenance_status = Some(response::GetMaintenanceStatus::default());
+            let status = handler.reads.snapshot().await?.maintenance.status.clone();
+            reply.get_maintenance_status =
+                Some(response::GetMaintenanceStatus { status, ..Default::default() });
             response::Type::GetMaintenanceStatus
         }
         Detail::MaintenanceSchedule => {
-            reply.get_maintenance_schedule = Some(response::GetMaintenanceSchedule::default());
+            let schedule = handler.reads.snapshot().await?.maintenance.schedule.clone();
+            reply.get_maintenance_schedule =
+                Some(response::GetMaintenanceSchedule { schedule, ..Default::default() });
             response::Type::GetMaintenanceSchedule
         }
         Detail::Quota => {

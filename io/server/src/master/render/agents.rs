@@ -49,6 +49,12 @@ pub(super) fn agent(json: &mut JsonWriter, agent: &AgentView) {
             json.string(capability.r#type.map_or("UNKNOWN", |r#type| r#type.name(Names::V0)));
         }
     });
+    if let Some(drain) = &agent.drain_info {
+        json.key("drain_info").message(drain, Names::V0);
+        if let Some(start) = agent.drain_start_time {
+            json.key("estimated_drain_start_time_seconds").double(start.as_secs_f64());
+        }
+    }
 }
 
 /// The list of agents that have not come back yet; only the one called `id` if it is given.

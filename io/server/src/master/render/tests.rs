@@ -77,6 +77,8 @@ fn snapshot() -> Result<Snapshot, Box<dyn std::error::Error>> {
             connected: true,
             active: agent.active,
             deactivated: false,
+            drain_info: None,
+            drain_start_time: None,
             total_resources: Resources::from_wire(&agent.total_resources)?,
             used_resources: Resources::from_wire(&agent.allocated_resources)?,
             offered_resources: Resources::from_wire(&agent.offered_resources)?,
@@ -104,6 +106,7 @@ fn snapshot() -> Result<Snapshot, Box<dyn std::error::Error>> {
         reserved: Resources::new(),
     };
     Ok(Snapshot {
+        maintenance: Arc::default(),
         version: 1,
         master: Arc::new(info.master_info.map_or_else(MasterInfo::default, |info| *info)),
         elected_time: Timestamp::from_secs_f64(info.elected_time.ok_or("not elected")?),
