@@ -27,7 +27,8 @@ const RANKS: &[(&str, u32)] = &[
 ];
 
 /// What crates below `core/` may use besides each other. No runtime, no clock, no sockets.
-const CORE_DEPENDENCIES: &[&str] = &["base64", "indexmap", "regex-automata", "serde_json", "thiserror"];
+const CORE_DEPENDENCIES: &[&str] =
+    &["base64", "indexmap", "regex-automata", "serde_json", "thiserror"];
 
 /// What our own scheduler library and command line may use of ours: what a stranger could.
 const FRAMEWORK_DEPENDENCIES: &[&str] = &["protocol"];

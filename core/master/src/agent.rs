@@ -3,7 +3,7 @@
 mod drain;
 mod liveness;
 mod message;
-mod registration;
+pub(crate) mod registration;
 mod removal;
 mod reregistration;
 mod update;

@@ -9,15 +9,18 @@ mod validation;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::maintenance::cluster_status::DrainingMachine;
 use protocol::maintenance::{ClusterStatus, Schedule};
 use protocol::master;
 use protocol::master::call::Type;
 use protocol::mesos::{AgentId, MachineId, Unavailability};
+use protocol::time::Timestamp;
 
 use crate::Master;
 use crate::agent::Agent;
+use crate::agent::registration::agent_profile;
 use crate::durable::{AfterWrite, Replacement};
 use crate::effect::{Effect, Response};
 use crate::event::RequestId;
@@ -153,6 +156,17 @@ impl Maintenance {
         }
         schedule.windows.retain(|window| !window.machine_ids.is_empty());
         schedule
+    }
+}
+
+/// A planned absence as the allocator understands it.
+pub(crate) fn planned_absence(unavailability: &Unavailability) -> allocator::Unavailability {
+    let duration = unavailability.duration.as_ref().map(|duration| duration.nanoseconds);
+    allocator::Unavailability {
+        start: Timestamp::from_nanos(unavailability.start.nanoseconds),
+        duration: duration
+            .and_then(|nanoseconds| u64::try_from(nanoseconds).ok())
+            .map(Duration::from_nanos),
     }
 }
 
@@ -312,7 +326,9 @@ impl Master {
                 continue;
             };
             agent.unavailability = unavailability;
+            let profile = agent_profile(agent);
             let offers: Vec<_> = agent.offers.iter().cloned().collect();
+            self.allocator.update_agent(&id, profile);
             for offer in offers {
                 self.rescind_offer(&offer);
             }

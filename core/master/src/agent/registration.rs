@@ -209,7 +209,7 @@ pub(crate) fn agent_profile(agent: &Agent) -> allocator::AgentProfile {
         attributes: agent.info.attributes.as_slice().into(),
         region: fault_domain.map(|domain| domain.region.name.clone()),
         zone: fault_domain.map(|domain| domain.zone.name.clone()),
-        unavailability: None,
+        unavailability: agent.unavailability.as_ref().map(crate::maintenance::planned_absence),
         active: agent.active(),
     }
 }
