@@ -8,9 +8,10 @@ use protocol::time::Timestamp;
 use resources::{Resource, Resources};
 
 use crate::profile::{AgentProfile, Config, FrameworkProfile};
+use crate::quota::{Quotas, is_counted};
 use crate::refusals::{Expiries, Refusals};
 use crate::roles::{RoleTree, View};
-use crate::share::{Amounts, Names, Totals};
+use crate::share::{Amounts, Charge, Names, Totals};
 use crate::slots::{AgentIndex, ClientIndex, FrameworkIndex, Named};
 
 mod agents;
@@ -19,10 +20,12 @@ mod frameworks;
 mod maintenance;
 mod offering;
 mod offers;
+mod quota;
 #[cfg(test)]
 mod tests;
 
 pub use offers::REFUSE_MAX;
+pub use quota::RoleStatus;
 
 /// Decides which framework gets which resources of which agent.
 ///
@@ -58,6 +61,13 @@ pub struct Allocator {
     plans: maintenance::Plans,
     /// Clients with a minimum of their own.
     own_minimum_count: usize,
+    quotas: Quotas,
+    /// Agents of which something was not given, for the headroom.
+    held_back: BTreeSet<AgentIndex>,
+    /// Nothing is allocated.
+    is_paused: bool,
+    /// The hostnames of the agents that may be offered. `None`: all may.
+    whitelist: Option<BTreeSet<String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -98,6 +108,8 @@ struct Agent {
     has_gpus: bool,
     /// In another region than the master.
     is_remote: bool,
+    /// Not kept out by the whitelist.
+    is_listed: bool,
     refusals: Refusals,
     /// The plan to take it down.
     maintenance: Option<Box<maintenance::Maintenance>>,
@@ -137,6 +149,10 @@ impl Allocator {
             revisits: BTreeMap::new(),
             plans: maintenance::Plans::default(),
             own_minimum_count: 0,
+            quotas: Quotas::default(),
+            held_back: BTreeSet::new(),
+            is_paused: false,
+            whitelist: None,
         }
     }
 
@@ -206,15 +222,17 @@ impl Allocator {
         }
     }
 
-    /// Books `resources` (without allocation role) of an agent on a client.
-    fn hold(&mut self, agent: AgentIndex, client: ClientIndex, resources: &Resources) {
-        let amounts = self.newly_held(agent, client, resources);
+    /// Books `resources` (without allocation role) of an agent on a client; its quota has been charged
+    /// or is to be charged with what is returned.
+    fn hold(&mut self, agent: AgentIndex, client: ClientIndex, resources: &Resources) -> Charge {
+        let charge = self.newly_held(agent, client, resources);
         let entry = &mut self.agents[agent];
         *entry.held.entry(client).or_default() += resources;
         self.tree.client_mut(client).agents.insert(agent);
-        self.tree.charge(client, &amounts);
+        self.tree.charge(client, &charge);
         self.tree.count_allocation(client);
         self.consider_maintenance(agent);
+        charge
     }
 
     /// Takes `resources` off what a client holds on an agent.
@@ -234,8 +252,11 @@ impl Allocator {
         } else {
             entry.held.insert(client, rest);
         }
-        let amounts = self.newly_held(agent, client, resources);
-        self.tree.discharge(client, &amounts);
+        let charge = self.newly_held(agent, client, resources);
+        self.tree.discharge(client, &charge);
+        let quota = self.tree.quota(self.tree.client(client).role);
+        let changed = self.quotas.discharge(quota, &charge.counted());
+        self.update_gates(changed);
     }
 
     /// The amounts in `resources`, counting a shared resource only when the client does not hold a copy
@@ -245,18 +266,17 @@ impl Allocator {
         agent: AgentIndex,
         client: ClientIndex,
         resources: &Resources,
-    ) -> Amounts {
+    ) -> Charge {
         let entry = &self.agents[agent];
-        let mut sum = amounts(&mut self.names, resources.iter().filter(|it| !it.is_shared()));
-        if !entry.shared.is_empty() {
-            let held = entry.held.get(&client);
-            let is_new = |shared: &&Resource| {
-                resources.contains_one(shared)
-                    && !held.is_some_and(|held| held.contains_one(shared))
-            };
-            sum.add_all(&amounts(&mut self.names, entry.shared.iter().filter(is_new)));
-        }
-        sum
+        let held = entry.held.get(&client);
+        let is_new = |shared: &&Resource| {
+            resources.contains_one(shared) && !held.is_some_and(|held| held.contains_one(shared))
+        };
+        let shared = entry.shared.iter().filter(is_new);
+        let newly = resources.iter().filter(|it| !it.is_shared()).chain(shared);
+        let amounts = amounts(&mut self.names, newly.clone());
+        let uncounted = self::amounts(&mut self.names, newly.filter(|it| !is_counted(it)));
+        Charge { amounts, uncounted }
     }
 
     /// Recomputes what is free on an agent from its total and what is held.
@@ -308,10 +328,12 @@ impl Allocator {
 
     fn update_idle(&mut self, agent: AgentIndex) {
         let entry = &self.agents[agent];
-        if entry.profile.active && !(entry.free.is_empty() && entry.shared.is_empty()) {
+        let has_something = !(entry.free.is_empty() && entry.shared.is_empty());
+        if entry.profile.active && entry.is_listed && has_something {
             self.idle.insert(agent);
         } else {
             self.idle.remove(&agent);
+            self.held_back.remove(&agent);
         }
     }
 

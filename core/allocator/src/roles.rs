@@ -7,14 +7,17 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, btree_set};
+use std::iter::Peekable;
 use std::sync::Arc;
 
 use crate::constraints::OfferConstraints;
 use crate::policy::{Clock, Place, SorterPolicy, Turns};
 use crate::profile::{Config, FrameworkCapabilities};
-use crate::share::{Amounts, Rank, Totals, Usage};
+use crate::quota::Gate;
+use crate::share::{Amounts, Charge, Rank, Totals, Usage};
 use crate::slots::{AgentIndex, ClientIndex, FrameworkIndex, RoleIndex, Slab};
 
+mod gates;
 #[cfg(test)]
 mod tests;
 
@@ -79,7 +82,41 @@ enum Group {
 #[derive(Clone, Debug, Default)]
 struct Order {
     clients: BTreeSet<(Rank, ClientIndex)>,
+    /// The groups that are not in `shut`.
     groups: BTreeSet<(Rank, Group)>,
+    /// Groups that quota leaves no room, which only top-level roles can be.
+    shut: BTreeSet<(Rank, Group)>,
+    /// Those of all groups that miss something of their guarantees.
+    lacking: BTreeSet<(Rank, Group)>,
+}
+
+impl Order {
+    fn has_no_groups(&self) -> bool {
+        self.groups.is_empty() && self.shut.is_empty()
+    }
+
+    fn insert_group(&mut self, key: (Rank, Group), gate: Gate) {
+        if gate.is_lacking {
+            self.lacking.insert(key.clone());
+        }
+        let groups = if gate.is_shut { &mut self.shut } else { &mut self.groups };
+        groups.insert(key);
+    }
+
+    /// Whether the group was there.
+    fn remove_group(&mut self, key: &(Rank, Group), gate: Gate) -> bool {
+        if gate.is_lacking {
+            self.lacking.remove(key);
+        }
+        let groups = if gate.is_shut { &mut self.shut } else { &mut self.groups };
+        groups.remove(key)
+    }
+
+    fn replace_group(&mut self, old: &(Rank, Group), rank: &Rank, gate: Gate) {
+        if self.remove_group(old, gate) {
+            self.insert_group((rank.clone(), old.1), gate);
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -96,6 +133,8 @@ struct Role {
     subtree: Usage,
     own_rank: Rank,
     rank: Rank,
+    /// Of the top-level role that this role is or belongs to; where it stands is true in that one alone.
+    gate: Gate,
     orders: [Order; 2],
     /// Of its frameworks, and of the roles below it.
     clocks: (Clock, Clock),
@@ -115,6 +154,7 @@ impl Role {
             subtree: Usage::default(),
             own_rank: Rank::new(Arc::from(".")),
             rank: Rank::new(name),
+            gate: Gate::default(),
             orders: [Order::default(), Order::default()],
             clocks: (Clock::default(), Clock::default()),
         }
@@ -148,6 +188,8 @@ pub(crate) struct RoleTree {
     root: RoleIndex,
     /// Weights by path, of roles with and without frameworks.
     weights: BTreeMap<String, f64>,
+    /// Gates of top-level roles with a quota.
+    gates: BTreeMap<String, Gate>,
     totals: Totals,
     role_sorter: SorterPolicy,
     framework_sorter: SorterPolicy,
@@ -167,6 +209,7 @@ impl RoleTree {
             clients: Slab::new(),
             root,
             weights: BTreeMap::new(),
+            gates: BTreeMap::new(),
             totals,
             role_sorter: config.role_sorter,
             framework_sorter: config.framework_sorter,
@@ -244,7 +287,13 @@ impl RoleTree {
             let existing = self.roles[role].children.get(name).copied();
             role = existing.unwrap_or_else(|| {
                 let weight = self.weights.get(&path[..end]).copied().unwrap_or(1.0);
+                let gate = if role == self.root {
+                    self.gates.get(name).copied().unwrap_or_default()
+                } else {
+                    self.roles[role].gate
+                };
                 let mut child = Role::new(name, Some(role), weight);
+                child.gate = gate;
                 if self.role_sorter.has_turns() {
                     child.subtree.turn = self.turns.first(self.roles[role].clocks.1);
                     child.own.turn = self.turns.first(Clock::default());
@@ -303,33 +352,41 @@ impl RoleTree {
             return;
         }
         let mut key = (node.own_rank.clone(), Group::Own);
+        let mut gate = Gate::default();
         // Up the tree, for as long as an order becomes, or stops being, empty.
         loop {
             let node = &mut self.roles[role];
             let order = &mut node.orders[slot];
-            let was_empty = order.groups.is_empty();
+            let was_empty = order.has_no_groups();
             if member {
-                order.groups.insert(key);
+                order.insert_group(key, gate);
             } else {
-                order.groups.remove(&key);
+                order.remove_group(&key, gate);
             }
             let Some(parent) = node.parent else { return };
-            if was_empty == order.groups.is_empty() {
+            if was_empty == order.has_no_groups() {
                 return;
             }
             key = (node.rank.clone(), Group::Child(role));
+            gate = if parent == self.root { node.gate } else { Gate::default() };
             role = parent;
         }
     }
 
     /// Adds to what a client and the roles above it hold.
-    pub(crate) fn charge(&mut self, client: ClientIndex, amounts: &Amounts) {
-        self.change_usage(client, |usage| usage.amounts.add_all(amounts));
+    pub(crate) fn charge(&mut self, client: ClientIndex, charge: &Charge) {
+        self.change_usage(client, |usage| {
+            usage.amounts.add_all(&charge.amounts);
+            usage.uncounted.add_all(&charge.uncounted);
+        });
     }
 
     /// Takes from what a client and the roles above it hold.
-    pub(crate) fn discharge(&mut self, client: ClientIndex, amounts: &Amounts) {
-        self.change_usage(client, |usage| usage.amounts.subtract_all(amounts));
+    pub(crate) fn discharge(&mut self, client: ClientIndex, charge: &Charge) {
+        self.change_usage(client, |usage| {
+            usage.amounts.subtract_all(&charge.amounts);
+            usage.uncounted.subtract_all(&charge.uncounted);
+        });
     }
 
     /// Counts one more allocation to a client and the roles above it.
@@ -430,7 +487,7 @@ impl RoleTree {
         if rank != node.own_rank {
             let old = (std::mem::replace(&mut node.own_rank, rank.clone()), Group::Own);
             for order in &mut node.orders {
-                replace(&mut order.groups, &old, &rank);
+                order.replace_group(&old, &rank, Gate::default());
             }
         }
         while let Some(parent) = self.roles[role].parent {
@@ -439,8 +496,9 @@ impl RoleTree {
                 Rank::of(self.role_sorter, &node.subtree, &self.totals, node.weight, &node.name);
             if rank != node.rank {
                 let old = (std::mem::replace(&mut node.rank, rank.clone()), Group::Child(role));
+                let gate = if parent == self.root { node.gate } else { Gate::default() };
                 for order in &mut self.roles[parent].orders {
-                    replace(&mut order.groups, &old, &rank);
+                    order.replace_group(&old, &rank, gate);
                 }
             }
             role = parent;
@@ -468,10 +526,12 @@ impl RoleTree {
                 order.clients = clients
                     .map(|(_, client)| (self.clients[client].rank.clone(), client))
                     .collect();
-                let groups = std::mem::take(&mut order.groups).into_iter();
-                order.groups = groups
-                    .map(|(_, group)| (self.group_rank(role, group).clone(), group))
-                    .collect();
+                for groups in [&mut order.groups, &mut order.shut, &mut order.lacking] {
+                    *groups = std::mem::take(groups)
+                        .into_iter()
+                        .map(|(_, group)| (self.group_rank(role, group).clone(), group))
+                        .collect();
+                }
             }
             self.roles[role].orders = orders;
         }
@@ -486,17 +546,35 @@ impl RoleTree {
 
     /// Whether nobody takes part in the walks of a view.
     pub(crate) fn is_empty(&self, view: View) -> bool {
-        self.roles[self.root].orders[view as usize].groups.is_empty()
+        self.roles[self.root].orders[view as usize].has_no_groups()
+    }
+
+    /// Whether nobody takes part in [`RoleTree::walk_lacking`].
+    pub(crate) fn is_nobody_lacking(&self, view: View) -> bool {
+        self.roles[self.root].orders[view as usize].lacking.is_empty()
+    }
+
+    /// Walks all roles but those that quota leaves no room.
+    pub(crate) fn walk_open(&self, view: View) -> Walk<'_> {
+        self.walk_below(self.root, view)
     }
 
     /// Walks all roles.
     pub(crate) fn walk(&self, view: View) -> Walk<'_> {
-        self.walk_below(self.root, view)
+        let order = &self.roles[self.root].orders[view as usize];
+        let groups = Groups::Both(order.groups.iter().peekable(), order.shut.iter().peekable());
+        Walk { tree: self, view, levels: vec![(self.root, groups)], clients: None }
+    }
+
+    /// Walks the roles that miss something of their guarantees.
+    pub(crate) fn walk_lacking(&self, view: View) -> Walk<'_> {
+        let groups = Groups::One(self.roles[self.root].orders[view as usize].lacking.iter());
+        Walk { tree: self, view, levels: vec![(self.root, groups)], clients: None }
     }
 
     /// Walks a role and those below it.
     pub(crate) fn walk_below(&self, role: RoleIndex, view: View) -> Walk<'_> {
-        let groups = self.roles[role].orders[view as usize].groups.iter();
+        let groups = Groups::One(self.roles[role].orders[view as usize].groups.iter());
         Walk { tree: self, view, levels: vec![(role, groups)], clients: None }
     }
 
@@ -542,8 +620,33 @@ pub(crate) struct Walk<'a> {
     tree: &'a RoleTree,
     view: View,
     /// Where the walk is in each role from the top down to the current one.
-    levels: Vec<(RoleIndex, btree_set::Iter<'a, (Rank, Group)>)>,
+    levels: Vec<(RoleIndex, Groups<'a>)>,
     clients: Option<btree_set::Iter<'a, (Rank, ClientIndex)>>,
+}
+
+/// Groups of one role in their order.
+#[derive(Debug)]
+enum Groups<'a> {
+    One(btree_set::Iter<'a, (Rank, Group)>),
+    /// Those of two sets.
+    Both(
+        Peekable<btree_set::Iter<'a, (Rank, Group)>>,
+        Peekable<btree_set::Iter<'a, (Rank, Group)>>,
+    ),
+}
+
+impl Groups<'_> {
+    fn next(&mut self) -> Option<Group> {
+        let entry = match self {
+            Groups::One(groups) => groups.next(),
+            Groups::Both(left, right) => match (left.peek(), right.peek()) {
+                (Some(first), Some(second)) if second < first => right.next(),
+                (None, Some(_)) => right.next(),
+                (Some(_), _) | (None, None) => left.next(),
+            },
+        };
+        entry.map(|&(_, group)| group)
+    }
 }
 
 impl Walk<'_> {
@@ -552,15 +655,15 @@ impl Walk<'_> {
         loop {
             let (role, groups) = self.levels.last_mut()?;
             match groups.next() {
-                Some(&(_, Group::Own)) => {
+                Some(Group::Own) => {
                     let role = *role;
                     self.clients =
                         Some(self.tree.roles[role].orders[self.view as usize].clients.iter());
                     return Some(role);
                 }
-                Some(&(_, Group::Child(child))) => {
+                Some(Group::Child(child)) => {
                     let groups = self.tree.roles[child].orders[self.view as usize].groups.iter();
-                    self.levels.push((child, groups));
+                    self.levels.push((child, Groups::One(groups)));
                 }
                 None => {
                     self.levels.pop();

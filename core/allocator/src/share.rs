@@ -1,7 +1,10 @@
 //! Amounts of scalar resources and the dominant share computed from them.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use resources::{Quantities, Quantity};
 
 use crate::policy::{Place, Turn};
 
@@ -22,6 +25,21 @@ impl Names {
             self.names.len() - 1
         });
         Name(u32::try_from(position).expect("fewer than 2^32 names fit in memory"))
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<Name> {
+        let position = self.names.iter().position(|known| known == name)?;
+        u32::try_from(position).ok().map(Name)
+    }
+
+    /// Amounts with their names; those below zero are left out.
+    pub(crate) fn quantities(&self, amounts: &Amounts) -> Quantities {
+        let named = |(name, amount): (Name, i128)| {
+            let thousandths = i64::try_from(amount).unwrap_or(i64::MAX);
+            let quantity = Quantity::from_thousandths(thousandths)?;
+            Some((self.names[name.0 as usize].as_str(), quantity))
+        };
+        amounts.iter().filter_map(named).collect()
     }
 }
 
@@ -71,6 +89,21 @@ impl Amounts {
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Name, i128)> + '_ {
+        self.entries.iter().copied()
+    }
+
+    /// What is left; may fall below zero.
+    pub(crate) fn minus(&self, other: &Self) -> Self {
+        let mut rest = self.clone();
+        rest.subtract_all(other);
+        rest
+    }
 }
 
 /// A weighted dominant share: never not-a-number, so that it has a total order.
@@ -80,6 +113,12 @@ pub(crate) struct Share(f64);
 impl From<f64> for Share {
     fn from(value: f64) -> Self {
         Self(value)
+    }
+}
+
+impl Share {
+    pub(crate) fn value(self) -> f64 {
+        self.0
     }
 }
 
@@ -117,10 +156,31 @@ pub(crate) struct Rank {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Usage {
     pub(crate) amounts: Amounts,
+    /// The part of `amounts` that quota does not count: what is reserved or revocable.
+    pub(crate) uncounted: Amounts,
     /// How often something was allocated to it: spreads allocations over equal shares.
     pub(crate) allocations: u64,
     /// Its next turn, for policies that have turns.
     pub(crate) turn: Turn,
+}
+
+/// What somebody takes or gives back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Charge {
+    pub(crate) amounts: Amounts,
+    /// As in [`Usage`].
+    pub(crate) uncounted: Amounts,
+}
+
+impl Charge {
+    /// What quota counts of it.
+    pub(crate) fn counted(&self) -> Cow<'_, Amounts> {
+        if self.uncounted.is_empty() {
+            Cow::Borrowed(&self.amounts)
+        } else {
+            Cow::Owned(self.amounts.minus(&self.uncounted))
+        }
+    }
 }
 
 /// All there is in the cluster: what shares are shares of.

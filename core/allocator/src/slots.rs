@@ -44,12 +44,23 @@ slot!(
     ClientIndex
 );
 
+slot!(
+    /// A role with a quota.
+    QuotaIndex
+);
+
 /// Values at stable positions; positions of removed values are used again.
 #[derive(Clone, Debug)]
 pub(crate) struct Slab<I, V> {
     entries: Vec<Option<V>>,
     free: Vec<u32>,
     index: PhantomData<I>,
+}
+
+impl<I: Slot, V> Default for Slab<I, V> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<I: Slot, V> Slab<I, V> {

@@ -36,6 +36,7 @@ impl Allocator {
                 is_overcommitted: false,
                 has_gpus: false,
                 is_remote: false,
+                is_listed: true,
                 refusals: Refusals::default(),
                 maintenance: None,
                 attention: Attention::Nobody,
@@ -81,6 +82,8 @@ impl Allocator {
         self.drop_agent_filters(agent);
         self.drop_maintenance(agent);
         self.idle.remove(&agent);
+        self.held_back.remove(&agent);
+        self.count_total(agent, &Resources::EMPTY);
         self.tree.change_totals(&self.agents[agent].amounts, &Amounts::default());
         self.agents.remove(id);
     }
@@ -107,13 +110,19 @@ impl Allocator {
     pub(super) fn track(&mut self, agent: AgentIndex, framework: FrameworkIndex, used: &Resources) {
         for (role, resources) in by_role(used) {
             let client = self.client(framework, &role);
-            self.hold(agent, client, &resources);
+            let charge = self.hold(agent, client, &resources);
+            let quota = self.tree.quota(self.tree.client(client).role);
+            let changed = self.quotas.charge(quota, &charge.counted());
+            self.update_gates(changed);
         }
     }
 
     fn set_agent_profile(&mut self, agent: AgentIndex, profile: AgentProfile) {
         let total = amounts(&mut self.names, profile.total.iter());
+        self.count_total(agent, &profile.total);
+        let is_listed = self.is_listed(&profile);
         let entry = &mut self.agents[agent];
+        entry.is_listed = is_listed;
         let old = std::mem::replace(&mut entry.amounts, total);
         entry.has_gpus = !profile.total.scalar("gpus").is_zero();
         entry.is_remote = match (&self.config.region, &profile.region) {

@@ -38,7 +38,7 @@ impl Allocator {
     /// Whether something has changed since the last cycle that may let somebody have something.
     #[must_use]
     pub fn needs_allocation(&self) -> bool {
-        !self.attention.is_empty() || !self.tree.is_empty(View::Fresh)
+        !self.is_paused && (!self.attention.is_empty() || !self.tree.is_empty(View::Fresh))
     }
 
     /// When [`Allocator::allocate`] may have something to give although nothing else happens: when the

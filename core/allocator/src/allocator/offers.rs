@@ -163,6 +163,7 @@ impl Allocator {
             }
         }
         converted += &shared;
+        self.count_total(agent, &converted);
         let amounts = amounts(&mut self.names, converted.iter());
         self.tree.change_totals(&self.agents[agent].amounts, &amounts);
         let entry = &mut self.agents[agent];

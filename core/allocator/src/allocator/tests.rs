@@ -13,6 +13,7 @@ use crate::{
 
 mod maintenance;
 mod properties;
+mod quota;
 mod reference;
 
 const NOW: Timestamp = Timestamp::from_secs(1_000);

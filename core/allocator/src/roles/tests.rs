@@ -33,7 +33,8 @@ impl Fixture {
 
     fn charge(&mut self, text: &str, amount: i128) {
         let client = self.find(text);
-        self.tree.charge(client, &cpus(&mut self.names, amount));
+        let amounts = cpus(&mut self.names, amount);
+        self.tree.charge(client, &Charge { amounts, ..Charge::default() });
     }
 
     fn order(&mut self, view: View) -> Vec<&'static str> {
@@ -107,8 +108,8 @@ fn a_changed_total_changes_the_dominant_resource() {
     mem.add(fixture.names.intern("mem"), 1000);
     fixture.tree.change_totals(&Amounts::default(), &mem);
     fixture.charge("a:1", 10);
-    let mut used = Amounts::default();
-    used.add(fixture.names.intern("mem"), 50);
+    let mut used = Charge::default();
+    used.amounts.add(fixture.names.intern("mem"), 50);
     let client = fixture.find("b:2");
     fixture.tree.charge(client, &used);
     assert_eq!(fixture.order(View::All), ["b:2", "a:1"]);
