@@ -16,6 +16,7 @@ use crate::slots::{AgentIndex, ClientIndex, FrameworkIndex, Named};
 
 mod agents;
 mod cycle;
+mod explain;
 mod frameworks;
 mod maintenance;
 mod offering;

@@ -9,6 +9,7 @@
 
 mod allocator;
 mod constraints;
+mod explanation;
 mod policy;
 mod profile;
 mod quota;
@@ -20,6 +21,9 @@ mod slots;
 pub use allocator::{Allocator, NotAvailable, REFUSE_MAX, RoleStatus};
 pub use constraints::{
     ConstraintError, ConstraintLimits, InvalidConstraint, OfferConstraints, PatternError,
+};
+pub use explanation::{
+    AgentSample, COMPETITORS_MAX, Cause, Competitor, EXAMPLES_MAX, Explanation, Reason, Standing,
 };
 pub use policy::SorterPolicy;
 pub use profile::{

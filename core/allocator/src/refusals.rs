@@ -123,14 +123,15 @@ impl Refusals {
         Covering { positions: refusals.map(|(position, _)| position).collect() }
     }
 
-    /// Until when a client refuses the offer that `covering` was made for.
+    /// Until when a client refuses the offer that `covering` was made for, if it still does.
     pub(crate) fn refused_until(
         &self,
+        now: Timestamp,
         covering: &Covering,
         client: ClientIndex,
     ) -> Option<Timestamp> {
         let until = |&position: &usize| self.refusals[position].until.get(&client).copied();
-        covering.positions.iter().filter_map(until).max()
+        covering.positions.iter().filter_map(until).max().filter(|&until| until > now)
     }
 
     /// Each client with a filter and when that expires.

@@ -452,6 +452,19 @@ impl RoleTree {
         }
     }
 
+    /// The dominant share of a client, and that of its role with all below it by weight.
+    pub(crate) fn shares(&self, client: ClientIndex) -> (f64, f64) {
+        let entry = &self.clients[client];
+        let role = &self.roles[entry.role];
+        let share = self.totals.share(&entry.usage.amounts, 1.0);
+        (share.value(), self.totals.share(&role.subtree.amounts, role.weight).value())
+    }
+
+    /// Whether all orders are up to date.
+    pub(crate) fn is_current(&self) -> bool {
+        !self.all_stale && self.stale.is_empty()
+    }
+
     /// Brings all orders up to date.
     pub(crate) fn refresh(&mut self) {
         let stale = std::mem::take(&mut self.stale);

@@ -100,7 +100,7 @@ impl Allocator {
         if !self.idle.contains(&agent) {
             return;
         }
-        let mut offering = Offering::new(&self.config, &self.tree, &self.agents[agent]);
+        let mut offering = Offering::new(now, &self.config, &self.tree, &self.agents[agent]);
         if self.own_minimum_count == 0 && !offering.meets_minimum() {
             return;
         }

@@ -2,13 +2,29 @@
 
 use std::borrow::Cow;
 
+use protocol::time::Timestamp;
 use resources::{Quantities, Resource, Resources, role};
 
 use super::Agent;
 use crate::profile::{Config, FrameworkCapabilities};
 use crate::refusals::Covering;
-use crate::roles::{RoleTree, View, Walk};
+use crate::roles::{RoleTree, Terms, View, Walk};
 use crate::slots::{ClientIndex, RoleIndex};
+
+/// Why a client takes nothing of an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Obstacle {
+    AgentWithoutMultiRole,
+    AgentWithoutHierarchicalRole,
+    Gpus,
+    RemoteRegion,
+    Constraints,
+    NothingFree,
+    ReservedForOthers,
+    NotUnderstood,
+    BelowMinimum,
+    Refused(Timestamp),
+}
 
 /// What roles of one kind may have of what is left of the agent, with answers that are the same for
 /// all their clients.
@@ -37,6 +53,7 @@ impl<'a> Pool<'a> {
 /// needed but never have to be.
 #[derive(Debug)]
 pub(super) struct Offering<'a> {
+    now: Timestamp,
     config: &'a Config,
     tree: &'a RoleTree,
     agent: &'a Agent,
@@ -51,13 +68,19 @@ pub(super) struct Offering<'a> {
 }
 
 impl<'a> Offering<'a> {
-    pub(super) fn new(config: &'a Config, tree: &'a RoleTree, agent: &'a Agent) -> Self {
+    pub(super) fn new(
+        now: Timestamp,
+        config: &'a Config,
+        tree: &'a RoleTree,
+        agent: &'a Agent,
+    ) -> Self {
         let left = if agent.shared.is_empty() {
             Cow::Borrowed(&agent.free)
         } else {
             Cow::Owned(&agent.free + &agent.shared)
         };
         let mut offering = Self {
+            now,
             config,
             tree,
             agent,
@@ -133,9 +156,32 @@ impl<'a> Offering<'a> {
         }
     }
 
+    /// What a client takes when it is the only one to be asked, or why it takes nothing.
+    pub(super) fn ask_alone(&mut self, client: ClientIndex) -> Result<Resources, Obstacle> {
+        let tree = self.tree;
+        let entry = tree.client(client);
+        self.suits_agent(&entry.terms)?;
+        let role = entry.role;
+        if !self.enter(role) {
+            return Err(if !self.suits(role) {
+                Obstacle::AgentWithoutHierarchicalRole
+            } else if self.left.is_empty() {
+                Obstacle::NothingFree
+            } else {
+                Obstacle::ReservedForOthers
+            });
+        }
+        self.judge(client)
+    }
+
+    /// Whether agents of this age know roles of this kind.
+    fn suits(&self, role: RoleIndex) -> bool {
+        self.agent.profile.capabilities.hierarchical_role || !self.tree.is_hierarchical(role)
+    }
+
     /// Turns to a role; false when there is nothing for it.
     fn enter(&mut self, role: RoleIndex) -> bool {
-        if !self.agent.profile.capabilities.hierarchical_role && self.tree.is_hierarchical(role) {
+        if !self.suits(role) {
             return false;
         }
         let path = self.tree.path(role);
@@ -151,30 +197,41 @@ impl<'a> Offering<'a> {
 
     /// Asks a client of the current role; true when it takes something.
     fn ask(&mut self, client: ClientIndex) -> bool {
+        match self.judge(client) {
+            Ok(taken) => {
+                self.take(client, taken);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// What a client of the current role takes, or why it takes nothing.
+    fn judge(&mut self, client: ClientIndex) -> Result<Resources, Obstacle> {
         let tree = self.tree;
         let terms = &tree.client(client).terms;
-        if !self.may_receive(terms.capabilities)
-            || terms.constraints.as_ref().is_some_and(|it| !it.admit(&self.agent.profile))
-        {
-            return false;
-        }
+        self.suits_agent(terms)?;
         let refusals = &self.agent.refusals;
         let pool = self.own.as_mut().unwrap_or(&mut self.unreserved);
         let offer = &pool.offer;
         let covering = pool.covering.get_or_insert_with(|| refusals.covering(offer));
-        if refusals.refused_until(covering, client).is_some() {
-            return false;
+        if let Some(until) = refusals.refused_until(self.now, covering, client) {
+            return Err(Obstacle::Refused(until));
         }
-        let taken = if pool.is_special {
+        if pool.is_special {
             let is_understood = |resource: &Resource| understands(terms.capabilities, resource);
             let offer = offer.filter(is_understood);
             let minimum = terms.minimum.as_deref().unwrap_or(&self.config.minimum_allocatable);
-            if !meets(minimum, &offer)
-                || refusals.refused_until(&refusals.covering(&offer), client).is_some()
-            {
-                return false;
+            if offer.is_empty() {
+                return Err(Obstacle::NotUnderstood);
             }
-            offer
+            if !meets(minimum, &offer) {
+                return Err(Obstacle::BelowMinimum);
+            }
+            match refusals.refused_until(self.now, &refusals.covering(&offer), client) {
+                Some(until) => Err(Obstacle::Refused(until)),
+                None => Ok(offer),
+            }
         } else {
             let meets_minimum = match &terms.minimum {
                 Some(minimum) => meets(minimum, offer),
@@ -182,13 +239,8 @@ impl<'a> Offering<'a> {
                     .meets_minimum
                     .get_or_insert_with(|| meets(&self.config.minimum_allocatable, offer)),
             };
-            if !meets_minimum {
-                return false;
-            }
-            offer.clone().into_owned()
-        };
-        self.take(client, taken);
-        true
+            if meets_minimum { Ok(offer.clone().into_owned()) } else { Err(Obstacle::BelowMinimum) }
+        }
     }
 
     fn take(&mut self, client: ClientIndex, taken: Resources) {
@@ -221,12 +273,22 @@ impl<'a> Offering<'a> {
         }
     }
 
-    /// Whether a framework may get anything at all of the agent.
-    fn may_receive(&self, capabilities: FrameworkCapabilities) -> bool {
-        let agent = self.agent;
-        (capabilities.gpu_resources || !agent.has_gpus || !self.config.filter_gpu_resources)
-            && (capabilities.region_aware || !agent.is_remote)
-            && (agent.profile.capabilities.multi_role || !capabilities.multi_role)
+    /// Whether a client may get anything at all of the agent.
+    fn suits_agent(&self, terms: &Terms) -> Result<(), Obstacle> {
+        let (agent, capabilities) = (self.agent, terms.capabilities);
+        if capabilities.multi_role && !agent.profile.capabilities.multi_role {
+            return Err(Obstacle::AgentWithoutMultiRole);
+        }
+        if agent.has_gpus && self.config.filter_gpu_resources && !capabilities.gpu_resources {
+            return Err(Obstacle::Gpus);
+        }
+        if agent.is_remote && !capabilities.region_aware {
+            return Err(Obstacle::RemoteRegion);
+        }
+        match &terms.constraints {
+            Some(constraints) if !constraints.admit(&agent.profile) => Err(Obstacle::Constraints),
+            Some(_) | None => Ok(()),
+        }
     }
 }
 

@@ -11,7 +11,9 @@ use crate::{
     FrameworkProfile, REFUSE_MAX,
 };
 
+mod explanations;
 mod maintenance;
+mod policies;
 mod properties;
 mod quota;
 mod reference;
@@ -425,13 +427,30 @@ fn revocable_resources_are_for_those_who_understand_them() {
     assert_eq!(allocations[0].resources, revocable.allocated_to("*"));
 }
 
-#[test]
-fn shared_volumes_are_offered_once_in_an_interval_however_many_use_them() {
+/// 10 MB of disk that tasks can share.
+fn shared_volume() -> Resources {
     let volume = br#"{"name": "disk", "type": "SCALAR", "scalar": {"value": 10}, "shared": {},
         "reservations": [{"type": "STATIC", "role": "a"}],
         "disk": {"persistence": {"id": "v1"}, "volume": {"container_path": "p", "mode": "RW"}}}"#;
     let volume = protocol::mesos::Resource::from_json(volume, protocol::Names::V1).unwrap();
-    let volume = Resources::from(resources::Resource::from_wire(&volume).unwrap());
+    Resources::from(resources::Resource::from_wire(&volume).unwrap())
+}
+
+/// A framework that understands shared volumes, and an agent with one.
+fn shared_volume_cluster() -> Cluster {
+    let mut cluster = Cluster::new();
+    let mut profile = with("");
+    profile.total += &shared_volume();
+    cluster.allocator.add_agent(&agent("A1"), profile, &[]);
+    let mut capable = in_roles(&["a"]);
+    capable.capabilities.shared_resources = true;
+    cluster.allocator.add_framework(&framework("F1"), capable, &[]);
+    cluster
+}
+
+#[test]
+fn shared_volumes_are_offered_once_in_an_interval_however_many_use_them() {
+    let volume = shared_volume();
     let mut cluster = Cluster::new();
     let mut profile = with("cpus:1");
     profile.total += &volume;

@@ -1,11 +1,14 @@
 //! Whatever happens, in whatever order: the allocator gives what the [`Reference`] gives.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
+use protocol::scheduler;
 
 use super::reference::{Reference, filter_end};
 use super::*;
+use crate::{ConstraintLimits, OfferConstraints, SorterPolicy};
 
 const ROLES: [&str; 6] = ["*", "a", "a/b", "a/b/c", "a/d", "e"];
 const TOTALS: [&str; 6] = [
@@ -18,7 +21,7 @@ const TOTALS: [&str; 6] = [
 ];
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     SetFramework(usize, Vec<usize>, Vec<usize>, bool),
     RemoveFramework(usize),
     ActivateFramework(usize, bool),
@@ -58,7 +61,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step(), 1..60)
 }
 
@@ -67,16 +70,20 @@ fn chosen(roles: &[usize]) -> BTreeSet<String> {
 }
 
 /// Both allocators.
-struct Pair {
-    cluster: Cluster,
+pub(super) struct Pair {
+    pub(super) cluster: Cluster,
     reference: Reference,
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub(super) fn new(role_sorter: SorterPolicy) -> Self {
         let minimum = vec![quantities("cpus:0.5"), quantities("mem:100")];
-        let config = Config { minimum_allocatable: minimum.clone(), ..Config::default() };
-        Self { cluster: Cluster::with_config(config), reference: Reference::new(minimum) }
+        let config =
+            Config { minimum_allocatable: minimum.clone(), role_sorter, ..Config::default() };
+        Self {
+            cluster: Cluster::with_config(config),
+            reference: Reference::new(minimum, role_sorter),
+        }
     }
 
     fn set_framework(&mut self, name: &str, profile: &FrameworkProfile) {
@@ -163,7 +170,7 @@ impl Pair {
         profile.total = profile.total.checked_sub(old).unwrap() + new;
     }
 
-    fn take(&mut self, step: &Step) -> Result<Vec<Allocation>, TestCaseError> {
+    pub(super) fn take(&mut self, step: &Step) -> Result<Vec<Allocation>, TestCaseError> {
         let allocator = &mut self.cluster.allocator;
         match step {
             Step::SetFramework(name, roles, suppressed, own_minimum) => {
@@ -174,6 +181,9 @@ impl Pair {
                 };
                 if *own_minimum {
                     profile.minimum_allocatable.insert("a".to_owned(), vec![quantities("mem:10")]);
+                }
+                if *name == 3 {
+                    profile.constraints = choosy();
                 }
                 self.set_framework(&format!("F{name}"), &profile);
             }
@@ -203,7 +213,9 @@ impl Pair {
                 self.reference.revive(&name, &chosen(roles));
             }
             Step::SetAgent(name, total) => {
-                self.set_agent(&format!("A{name}"), &with(TOTALS[*total]));
+                let name = format!("A{name}");
+                let profile = AgentProfile { hostname: name.clone(), ..with(TOTALS[*total]) };
+                self.set_agent(&name, &profile);
             }
             Step::RemoveAgent(name) => {
                 let name = format!("A{name}");
@@ -283,6 +295,15 @@ impl Pair {
     }
 }
 
+/// Constraints of one framework, in some of its roles.
+fn choosy() -> BTreeMap<String, Arc<OfferConstraints>> {
+    const WIRE: &str = r#"{"role_constraints": {"a/b": {"groups": [{"attribute_constraints": [
+        {"selector": {"pseudoattribute_type": "HOSTNAME"},
+         "predicate": {"text_matches": {"regex": "A[0-2]"}}}]}]}}}"#;
+    let wire = scheduler::OfferConstraints::from_json(WIRE.as_bytes(), protocol::Names::V1);
+    OfferConstraints::compile(&wire.unwrap(), &ConstraintLimits::default()).unwrap()
+}
+
 fn reserved(resources: &Resources, role: &str) -> Resources {
     resources.push_reservation(&resources::Reservation::dynamic(role, None)).unwrap()
 }
@@ -291,8 +312,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
-    fn incremental_cycles_give_what_complete_ones_would(steps in steps()) {
-        let mut pair = Pair::new();
+    fn incremental_cycles_give_what_complete_ones_would(
+        steps in steps(),
+        policy in prop_oneof![Just(SorterPolicy::Drf), Just(SorterPolicy::Priority)],
+    ) {
+        let mut pair = Pair::new(policy);
         for step in &steps {
             pair.take(step)?;
             pair.check_conservation()?;
@@ -302,8 +326,11 @@ proptest! {
     }
 
     #[test]
-    fn the_same_calls_give_the_same_allocations(steps in steps()) {
-        let (mut first, mut second) = (Pair::new(), Pair::new());
+    fn the_same_calls_give_the_same_allocations(
+        steps in steps(),
+        policy in prop_oneof![Just(SorterPolicy::Drf), Just(SorterPolicy::Priority)],
+    ) {
+        let (mut first, mut second) = (Pair::new(policy), Pair::new(policy));
         for step in &steps {
             prop_assert_eq!(first.take(step)?, second.take(step)?);
         }

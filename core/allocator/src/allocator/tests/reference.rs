@@ -6,6 +6,7 @@ use std::time::Duration;
 use resources::{Quantities, Resources, role};
 
 use super::*;
+use crate::SorterPolicy;
 
 /// Framework, role.
 type Client = (String, String);
@@ -13,6 +14,7 @@ type Client = (String, String);
 #[derive(Debug, Default)]
 pub(super) struct Reference {
     minimum: Vec<Quantities>,
+    role_sorter: SorterPolicy,
     pub(super) frameworks: BTreeMap<String, FrameworkProfile>,
     pub(super) agents: BTreeMap<String, AgentProfile>,
     /// What each client holds, by agent, without allocation roles.
@@ -31,15 +33,18 @@ struct Filter {
     until: Timestamp,
 }
 
-type Rank = (f64, u64, String);
+/// Level of priority, share, allocations, name.
+type Rank = (f64, f64, u64, String);
 
 fn compare(left: &Rank, right: &Rank) -> std::cmp::Ordering {
-    left.0.total_cmp(&right.0).then_with(|| (left.1, &left.2).cmp(&(right.1, &right.2)))
+    let levels = left.0.total_cmp(&right.0);
+    let shares = || left.1.total_cmp(&right.1);
+    levels.then_with(shares).then_with(|| (left.2, &left.3).cmp(&(right.2, &right.3)))
 }
 
 impl Reference {
-    pub(super) fn new(minimum: Vec<Quantities>) -> Self {
-        Self { minimum, ..Self::default() }
+    pub(super) fn new(minimum: Vec<Quantities>, role_sorter: SorterPolicy) -> Self {
+        Self { minimum, role_sorter, ..Self::default() }
     }
 
     pub(super) fn set_framework(&mut self, name: &str, profile: &FrameworkProfile) {
@@ -200,7 +205,7 @@ impl Reference {
         for client in clients {
             if client.1 == role {
                 let share = self.share(1.0, |it| it == client);
-                own.push(((share, self.count(0, client), client.0.clone()), client.clone()));
+                own.push(((0.0, share, self.count(0, client), client.0.clone()), client.clone()));
             } else {
                 let rest =
                     if role.is_empty() { &client.1[..] } else { &client.1[role.len() + 1..] };
@@ -213,11 +218,13 @@ impl Reference {
             let share = self.share(1.0, |it| it.1 == role);
             let count = self.count(1, &(String::new(), role.to_owned()));
             let own = own.into_iter().map(|(_, client)| client).collect();
-            groups.push(((share, count, ".".to_owned()), own));
+            let (level, share) = self.place(share, 1.0);
+            groups.push(((level, share, count, ".".to_owned()), own));
         }
         for child in children {
             let weight = self.weights.get(&child).copied().unwrap_or(1.0);
-            let share = self.share(weight, |it| role::is_in_subtree_of(&it.1, &child));
+            let share = self.share(1.0, |it| role::is_in_subtree_of(&it.1, &child));
+            let (level, share) = self.place(share, weight);
             let count = self.count(2, &(String::new(), child.clone()));
             let below: Vec<Client> = clients
                 .iter()
@@ -225,10 +232,19 @@ impl Reference {
                 .cloned()
                 .collect();
             let name = child.rsplit('/').next().unwrap().to_owned();
-            groups.push(((share, count, name), self.order_below(&child, &below)));
+            groups.push(((level, share, count, name), self.order_below(&child, &below)));
         }
         groups.sort_by(|left, right| compare(&left.0, &right.0));
         groups.into_iter().flat_map(|(_, clients)| clients).collect()
+    }
+
+    /// Level and share of a role of this weight.
+    fn place(&self, share: f64, weight: f64) -> (f64, f64) {
+        match self.role_sorter {
+            SorterPolicy::Drf => (0.0, share / weight),
+            SorterPolicy::Priority => (-weight, share),
+            SorterPolicy::Random => unreachable!("its order cannot be told beforehand"),
+        }
     }
 
     pub(super) fn is_active(&self, client: &Client) -> bool {
@@ -261,7 +277,9 @@ impl Reference {
     fn wants(&self, client: &Client, agent: &str, offer: &Resources, now: Timestamp) -> bool {
         let minimum = self.minimum(client);
         let amounts = offer.quantities();
+        let constraints = self.frameworks[&client.0].constraints.get(&client.1);
         !offer.is_empty()
+            && constraints.is_none_or(|it| it.admit(&self.agents[agent]))
             && (minimum.is_empty() || minimum.iter().any(|it| amounts.contains(it)))
             && !self.is_filtered(client, agent, offer, now)
     }
