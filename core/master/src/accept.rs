@@ -1,15 +1,20 @@
 //! `ACCEPT`: a framework uses offers, operation by operation, in order.
 
+mod convert;
+mod form;
 mod launch;
 
+use std::borrow::Cow;
+
+pub(crate) use convert::too_many;
+pub(crate) use form::prepare;
 pub(crate) use launch::downgrade;
 
 use protocol::Names;
 use protocol::mesos::offer::Operation;
 use protocol::mesos::offer::operation::Type;
-use protocol::mesos::resource::AllocationInfo;
 use protocol::mesos::task_status::Reason;
-use protocol::mesos::{AgentId, Filters, FrameworkId, Resource, TaskInfo, TaskState, health_check};
+use protocol::mesos::{AgentId, Filters, FrameworkId, TaskInfo, TaskState};
 use protocol::scheduler::call::Accept;
 use resources::Resources;
 
@@ -31,6 +36,22 @@ pub(crate) struct Acceptance {
     offered: Resources,
     /// What no operation has used yet, in the form that the operations so far gave it.
     pub(crate) remaining: Resources,
+    /// The shared resources among these, those included that tasks have used: one copy of a shared
+    /// volume is enough for several tasks.
+    pub(crate) shared: Resources,
+    /// What resized volumes became. It is offered again at once, and no later operation of the same
+    /// call may build on it.
+    resized: Resources,
+}
+
+impl Acceptance {
+    /// What a task may use: what is left, and shared volumes again and again.
+    fn available(&self) -> Cow<'_, Resources> {
+        if self.shared.is_empty() {
+            return Cow::Borrowed(&self.remaining);
+        }
+        Cow::Owned(&self.remaining.non_shared() + &self.shared)
+    }
 }
 
 impl Master {
@@ -60,6 +81,8 @@ impl Master {
                 role: offer.role.clone(),
                 offered: Resources::new(),
                 remaining: Resources::new(),
+                shared: Resources::new(),
+                resized: Resources::new(),
             });
             acceptance.offered += &offer.resources;
             acceptance.remaining += &offer.resources;
@@ -67,6 +90,7 @@ impl Master {
         let Some(mut acceptance) = acceptance else {
             return;
         };
+        acceptance.shared = acceptance.remaining.shared();
         for operation in call.operations {
             self.accept_operation(&mut acceptance, operation);
         }
@@ -103,31 +127,23 @@ impl Master {
 
     fn accept_operation(&mut self, acceptance: &mut Acceptance, mut operation: Operation) {
         let r#type = operation.r#type.unwrap_or(Type::Unknown);
-        let prepared = prepare(&mut operation, &acceptance.role)
-            .and_then(|()| self.allow_operation_id(acceptance, &operation, r#type));
-        if let Err(error) = prepared {
-            let reason = match r#type {
-                Type::LaunchGroup => Reason::ReasonTaskGroupInvalid,
-                Type::Launch
-                | Type::Reserve
+        let prepared = prepare(&mut operation, Some(&acceptance.role))
+            .map_err(|error| match r#type {
+                Type::Launch | Type::LaunchGroup | Type::Unknown => error,
+                Type::Reserve
                 | Type::Unreserve
                 | Type::Create
                 | Type::Destroy
                 | Type::GrowVolume
                 | Type::ShrinkVolume
                 | Type::CreateDisk
-                | Type::DestroyDisk
-                | Type::Unknown => Reason::ReasonTaskInvalid,
-            };
-            let tasks = tasks_of(&operation);
-            if tasks.is_empty() {
-                self.drop_operation(&acceptance.framework_id, &operation, error);
-                return;
-            }
-            for task in tasks {
-                let verdict = Verdict::new(TaskState::TaskError, reason, error.clone());
-                self.refuse_task(&acceptance.framework_id, task, verdict);
-            }
+                | Type::DestroyDisk => {
+                    format!("Operation attempted with invalid resources: {error}")
+                }
+            })
+            .and_then(|()| self.allow_operation_id(acceptance, &operation, r#type));
+        if let Err(error) = prepared {
+            self.refuse_operation(acceptance, &operation, r#type, &error);
             return;
         }
         match r#type {
@@ -142,15 +158,49 @@ impl Master {
                     operation.launch_group.map(|it| *it).unwrap_or_default(),
                 );
             }
-            Type::Reserve | Type::Unreserve | Type::Create | Type::Destroy => {
-                self.convert(acceptance, operation);
-            }
-            Type::GrowVolume | Type::ShrinkVolume | Type::CreateDisk | Type::DestroyDisk => {
+            Type::Reserve
+            | Type::Unreserve
+            | Type::Create
+            | Type::Destroy
+            | Type::GrowVolume
+            | Type::ShrinkVolume => self.convert(acceptance, operation),
+            Type::CreateDisk | Type::DestroyDisk => {
                 let error = format!("Operation {} is not supported", r#type.name(Names::V1));
                 self.drop_operation(&acceptance.framework_id, &operation, error);
             }
             // Of a newer Mesos. There is nothing to answer to.
             Type::Unknown => self.metrics.add(Counter::DroppedMessages),
+        }
+    }
+
+    /// Tells a framework why an operation, or the tasks it should have launched, came to nothing.
+    fn refuse_operation(
+        &mut self,
+        acceptance: &Acceptance,
+        operation: &Operation,
+        r#type: Type,
+        error: &str,
+    ) {
+        let reason = match r#type {
+            Type::LaunchGroup => Reason::ReasonTaskGroupInvalid,
+            Type::Launch
+            | Type::Reserve
+            | Type::Unreserve
+            | Type::Create
+            | Type::Destroy
+            | Type::GrowVolume
+            | Type::ShrinkVolume
+            | Type::CreateDisk
+            | Type::DestroyDisk
+            | Type::Unknown => Reason::ReasonTaskInvalid,
+        };
+        let tasks = tasks_of(operation);
+        if tasks.is_empty() {
+            self.drop_operation(&acceptance.framework_id, operation, error.to_owned());
+        }
+        for task in tasks {
+            let verdict = Verdict::new(TaskState::TaskError, reason, error);
+            self.refuse_task(&acceptance.framework_id, task, verdict);
         }
     }
 
@@ -201,68 +251,11 @@ impl Master {
         Ok(())
     }
 
-    /// A reservation or volume operation: it takes effect here at once, so that what follows in the
-    /// same call can use the result, and on the agent when it gets the message.
-    fn convert(&mut self, acceptance: &mut Acceptance, operation: Operation) {
-        if let Err(error) = self.try_convert(acceptance, &operation) {
-            self.drop_operation(&acceptance.framework_id, &operation, error);
-            return;
-        }
-        self.apply_operation(&acceptance.agent_id, Some(&acceptance.framework_id), operation);
-    }
-
-    fn try_convert(
-        &mut self,
-        acceptance: &mut Acceptance,
-        operation: &Operation,
-    ) -> Result<(), String> {
-        self.validate_operation(acceptance, operation)?;
-        let conversions =
-            resources::conversions(operation).map_err(|error| validation::with_causes(&error))?;
-        let mut remaining = acceptance.remaining.clone();
-        for conversion in &conversions {
-            remaining.apply(conversion).map_err(|error| validation::with_causes(&error))?;
-        }
-        acceptance.remaining = remaining;
-        for conversion in &conversions {
-            self.allocator.update_allocation(
-                &acceptance.framework_id,
-                &acceptance.agent_id,
-                &conversion.consumed,
-                &conversion.converted,
-            );
-        }
-        Ok(())
-    }
-
-    fn validate_operation(
-        &self,
-        acceptance: &Acceptance,
-        operation: &Operation,
-    ) -> Result<(), String> {
-        let framework = self.frameworks.registered.get(&acceptance.framework_id);
-        let agent = self.agents.registered.get(&acceptance.agent_id);
-        let (Some(framework), Some(agent)) = (framework, agent) else {
-            return Err("Agent removed".to_owned());
-        };
-        let asker = validation::operation::Asker {
-            framework: Some(&framework.info),
-            principal: framework.info.principal.as_deref(),
-        };
-        if operation.reserve.as_ref().is_some_and(|reserve| !reserve.source.is_empty()) {
-            return Err(
-                "Reservation updates are not yet implemented for the scheduler API.".to_owned()
-            );
-        }
-        let valid = validation::operation::any(operation, agent, asker);
-        valid.map_err(|error| format!("{error}; on agent {}", agent.id.value))
-    }
-
     /// Gives back what was not used: what was offered is not offered to the framework again for a
     /// while, what its operations made of it at once.
     fn return_rest(&mut self, acceptance: Acceptance, filters: Option<&Filters>) {
-        let Acceptance { framework_id, agent_id, offered, remaining, .. } = acceptance;
-        let converted = remaining.saturating_sub(&offered);
+        let Acceptance { framework_id, agent_id, offered, remaining, resized, .. } = acceptance;
+        let converted = (&remaining + &resized).saturating_sub(&offered);
         let declined = remaining.saturating_sub(&converted);
         for (resources, refuse) in [(converted, None), (declined, Some(refusal(filters)))] {
             if !resources.is_empty() {
@@ -287,66 +280,4 @@ fn tasks_of(operation: &Operation) -> &[TaskInfo] {
         (None, Some(group)) => &group.task_group.tasks,
         (None, None) => &[],
     }
-}
-
-/// Brings the resources in an operation into the one form used inside: reservations as a stack, and
-/// allocated to the role of the offers.
-fn prepare(operation: &mut Operation, role: &str) -> Result<(), String> {
-    if let Some(launch) = &mut operation.launch {
-        for task in &mut launch.task_infos {
-            prepare_task(task, role)?;
-        }
-    }
-    if let Some(group) = &mut operation.launch_group {
-        normalize(&mut group.executor.resources, role)?;
-        for task in &mut group.task_group.tasks {
-            prepare_task(task, role)?;
-        }
-    }
-    if let Some(reserve) = &mut operation.reserve {
-        normalize(&mut reserve.source, role)?;
-        normalize(&mut reserve.resources, role)?;
-    }
-    if let Some(unreserve) = &mut operation.unreserve {
-        normalize(&mut unreserve.resources, role)?;
-    }
-    if let Some(create) = &mut operation.create {
-        normalize(&mut create.volumes, role)?;
-    }
-    if let Some(destroy) = &mut operation.destroy {
-        normalize(&mut destroy.volumes, role)?;
-    }
-    Ok(())
-}
-
-fn prepare_task(task: &mut TaskInfo, role: &str) -> Result<(), String> {
-    normalize(&mut task.resources, role)?;
-    if let Some(executor) = &mut task.executor {
-        normalize(&mut executor.resources, role)?;
-    }
-    // Frameworks older than the field do not say what kind of check they mean.
-    if let Some(check) = &mut task.health_check
-        && check.r#type.is_none()
-    {
-        check.r#type = match (check.command.is_some(), check.http.is_some()) {
-            (true, false) => Some(health_check::Type::Command),
-            (false, true) => Some(health_check::Type::Http),
-            (true, true) | (false, false) => None,
-        };
-    }
-    Ok(())
-}
-
-fn normalize(resources: &mut [Resource], role: &str) -> Result<(), String> {
-    for resource in resources {
-        let mut parsed = resources::Resource::from_wire(resource)
-            .map_err(|error| validation::with_causes(&error))?
-            .to_wire();
-        if parsed.allocation_info.is_none() {
-            parsed.allocation_info =
-                Some(AllocationInfo { role: Some(role.to_owned()), ..Default::default() });
-        }
-        *resource = parsed;
-    }
-    Ok(())
 }

@@ -35,6 +35,7 @@ pub(crate) struct AgentCapabilities {
     pub(crate) resource_provider: bool,
     pub(crate) agent_operation_feedback: bool,
     pub(crate) agent_draining: bool,
+    pub(crate) resize_volume: bool,
     pub(crate) task_resource_limits: bool,
 }
 
@@ -48,6 +49,7 @@ impl AgentCapabilities {
             resource_provider: has(Type::ResourceProvider),
             agent_operation_feedback: has(Type::AgentOperationFeedback),
             agent_draining: has(Type::AgentDraining),
+            resize_volume: has(Type::ResizeVolume),
             task_resource_limits: has(Type::TaskResourceLimits),
             list,
         }
@@ -110,7 +112,7 @@ pub(crate) struct Agent {
     pub(crate) frameworks: BTreeMap<FrameworkId, Share>,
     pub(crate) offers: BTreeSet<OfferId>,
     /// Operations by UUID; those whose end is not acknowledged, or need not be.
-    pub(crate) operations: BTreeMap<Vec<u8>, Operation>,
+    pub(crate) operations: BTreeMap<Vec<u8>, Arc<Operation>>,
     /// Tasks that a framework wants killed; repeated when the agent reregisters with them.
     pub(crate) killed: BTreeSet<(FrameworkId, TaskId)>,
     pub(crate) pings: Pings,
@@ -138,6 +140,11 @@ impl Agent {
         executor: &ExecutorId,
     ) -> Option<&Arc<ExecutorInfo>> {
         self.frameworks.get(framework)?.executors.get(executor)
+    }
+
+    /// How the agent is named in texts: id, address and host.
+    pub(crate) fn name(&self) -> String {
+        format!("{} at {} ({})", self.id.value, self.pid, self.info.hostname)
     }
 
     /// `http://host:port/slave(1)`, for offers.

@@ -39,7 +39,8 @@ impl Master {
                 let offer = self.offers.get(offer_id).expect("an offer of an agent is outstanding");
                 taken += &offer.resources;
             }
-            let taken = taken.unallocated();
+            // Of a shared volume there may be more users than copies in the total.
+            let taken = taken.unallocated().non_shared();
             // An agent may return with less than it had; what its tasks hold is a fact then.
             assert!(
                 agent.total.contains(&taken) || agent.offers.is_empty(),

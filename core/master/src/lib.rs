@@ -53,6 +53,7 @@ use crate::durable::Writes;
 use crate::framework::{Framework, Frameworks};
 use crate::maintenance::Maintenance;
 use crate::offer::Offers;
+use crate::operation::OperationIndex;
 use crate::operator::Subscribers;
 use crate::snapshot::Views;
 use crate::timer::{Timer, Timers};
@@ -73,6 +74,7 @@ pub struct Master {
     agents: Agents,
     frameworks: Frameworks,
     offers: Offers,
+    operations: OperationIndex,
     allocator: Allocator,
     /// When the last allocation ran.
     last_allocation: Timestamp,

@@ -20,6 +20,9 @@ use crate::timer::{Timer, TimerKey};
 /// (`Filters.refuse_seconds`).
 const REFUSE_SECONDS_DEFAULT: f64 = 5.0;
 
+/// The same as a duration.
+pub(crate) const REFUSE_DEFAULT: Duration = Duration::from_secs(5);
+
 /// An outstanding offer.
 #[derive(Clone, Debug)]
 pub(crate) struct OutstandingOffer {
@@ -168,9 +171,14 @@ impl Master {
 
     /// Takes an offer back and tells the framework.
     pub(crate) fn rescind_offer(&mut self, id: &OfferId) {
+        self.rescind_offer_for(id, None);
+    }
+
+    /// Takes an offer back and tells the framework, which is not offered the same for a while.
+    pub(crate) fn rescind_offer_for(&mut self, id: &OfferId, refuse: Option<Duration>) {
         if let Some(offer) = self.offers.get(id) {
             let framework = offer.framework_id.clone();
-            self.discard_offer(id, None);
+            self.discard_offer(id, refuse);
             self.notify(&framework, Notice::Rescind(id.clone()));
         }
     }

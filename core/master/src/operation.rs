@@ -1,20 +1,35 @@
 //! Operations on an agent's resources: applied here, sent to the agent, followed until they end.
 
+mod agent;
+mod feedback;
+mod index;
+
+use std::sync::Arc;
+
 use protocol::internal::{
     AcknowledgeOperationStatusMessage, ApplyOperationMessage, CheckpointResourcesMessage,
-    ReconcileOperationsMessage, ResourceVersionUuid, UpdateOperationStatusMessage,
-    reconcile_operations_message,
+    ResourceVersionUuid, UpdateOperationStatusMessage,
 };
 use protocol::mesos::offer::Operation as OperationInfo;
 use protocol::mesos::offer::operation::Type;
 use protocol::mesos::{AgentId, FrameworkId, Operation, OperationState, OperationStatus, Uuid};
 use protocol::messages::MasterToAgent;
-use protocol::scheduler::call::{AcknowledgeOperationStatus, ReconcileOperations};
+use resources::Resource;
 
 use crate::Master;
 use crate::agent::Agent;
 use crate::metrics::Counter;
 use crate::notice::Notice;
+
+pub(crate) use index::OperationIndex;
+
+/// How many operations of one agent may be under way or wait for an acknowledgement. Beyond it new
+/// ones are refused: a framework that never acknowledges must not fill the memory.
+pub(crate) const AGENT_OPERATIONS_MAX: usize = 16_384;
+
+/// How many statuses are kept of one operation, the newest ones. An agent needs one, a resource
+/// provider a few.
+const OPERATION_STATUSES_MAX: usize = 16;
 
 /// Whether an operation in this state has ended.
 pub(crate) const fn ended(state: OperationState) -> bool {
@@ -48,19 +63,21 @@ impl Master {
         if let Some(framework_id) = framework_id {
             self.count_framework(framework_id, |metrics| metrics.operations.add(kind));
         }
-        let Some(agent) = self.agent_mut(agent_id) else {
+        let Some(agent) = self.agents.registered.get_mut(agent_id) else {
             return;
         };
+        self.views.touch_agent(agent_id);
         for conversion in &conversions {
             let applied = agent.total.apply(&conversion.unallocated());
             debug_assert!(applied.is_ok(), "what is offered is part of the total: {applied:?}");
         }
-        agent.checkpointed = agent.total.filter(resources::Resource::needs_checkpointing);
+        agent.checkpointed = agent.total.filter(Resource::needs_checkpointing);
         let pid = agent.pid.clone();
         let message = match agent.resource_version.clone() {
             Some(version) if agent.capabilities.resource_provider => {
                 let operation = pending(&info, framework_id, agent_id, &uuid);
-                agent.operations.insert(uuid.value.clone(), operation);
+                self.operations.insert(agent_id, &operation);
+                agent.operations.insert(uuid.value.clone(), Arc::new(operation));
                 self.metrics.add_operation(kind, OperationState::OperationPending);
                 MasterToAgent::ApplyOperation(ApplyOperationMessage {
                     framework_id: framework_id.cloned(),
@@ -73,16 +90,10 @@ impl Master {
                     ..Default::default()
                 })
             }
-            Some(_) | None => {
-                let mut resources = agent.checkpointed.to_wire();
-                if !agent.capabilities.reservation_refinement {
-                    crate::accept::downgrade(&mut resources);
-                }
-                MasterToAgent::CheckpointResources(CheckpointResourcesMessage {
-                    resources,
-                    ..Default::default()
-                })
-            }
+            Some(_) | None => match checkpoint_message(agent) {
+                Some(message) => message,
+                None => return,
+            },
         };
         self.send_to_agent(&pid, message);
     }
@@ -112,233 +123,125 @@ impl Master {
     pub(crate) fn operation_update(&mut self, message: UpdateOperationStatusMessage) {
         self.metrics.add(Counter::MessagesOperationStatusUpdate);
         let UpdateOperationStatusMessage {
-            framework_id, slave_id, mut status, operation_uuid, ..
+            framework_id,
+            slave_id,
+            mut status,
+            latest_status,
+            operation_uuid,
+            ..
         } = message;
-        let agent = slave_id.as_ref().and_then(|id| self.agents.registered.get_mut(id));
-        let uuid = operation_uuid.map(|uuid| uuid.value);
-        let operation = agent
-            .zip(uuid.as_ref())
-            .and_then(|(agent, uuid)| Some((agent.pid.clone(), agent.operations.get_mut(uuid)?)));
-        let (Some((pid, operation)), Some(uuid), Some(agent_id)) = (operation, uuid, slave_id)
-        else {
-            // An operation that is not known here may still be the framework's.
-            self.metrics.add(Counter::InvalidOperationUpdates);
+        let Some(uuid) = operation_uuid.map(|uuid| uuid.value) else {
+            // An agent's answer to a framework's own question; the master cannot know more.
             if let Some(framework_id) = framework_id {
+                self.notify(&framework_id, Notice::Operation(Box::new(status)));
+            }
+            return;
+        };
+        let Some(agent_id) = slave_id.filter(|id| self.agents.registered.contains_key(id)) else {
+            self.metrics.add(Counter::InvalidOperationUpdates);
+            return;
+        };
+        let known = self.agents.registered[&agent_id].operations.get(&uuid);
+        let Some(operation) = known else {
+            // Without a framework it repeats an answer to the master. With one it crossed with the
+            // removal of the operation, which is still the framework's to know about.
+            if let Some(framework_id) = framework_id {
+                self.metrics.add(Counter::InvalidOperationUpdates);
                 self.notify(&framework_id, Notice::Operation(Box::new(status)));
             }
             return;
         };
         self.metrics.add(Counter::ValidOperationUpdates);
         status.operation_id.clone_from(&operation.info.id);
-        let before = operation.latest_status.state;
-        self.metrics.change_operation(kind(&operation.info), before, status.state);
-        operation.latest_status = status.clone();
-        operation.statuses.push(status.clone());
-        let owner = operation.framework_id.clone().filter(|_| operation.info.id.is_some());
-        let follower = owner.filter(|id| self.frameworks.registered.contains_key(id));
-        let finished = ended(status.state);
-        let acknowledged = status.uuid.clone();
+        let mut latest = latest_status.unwrap_or_else(|| status.clone());
+        latest.operation_id.clone_from(&operation.info.id);
+        let follower = operation.framework_id.clone().filter(|_| operation.info.id.is_some());
+        self.record_operation_status(&agent_id, &uuid, &latest);
         match follower {
-            Some(framework_id) => {
-                self.notify(&framework_id, Notice::Operation(Box::new(status)));
-                if finished && acknowledged.is_none() {
+            Some(id) if self.frameworks.registered.contains_key(&id) => {
+                self.notify(&id, Notice::Operation(Box::new(status)));
+                if ended(latest.state) && latest.uuid.is_none() {
                     self.forget_operation(&agent_id, &uuid);
                 }
             }
-            None => {
-                // Nobody else will acknowledge.
-                if let Some(status_uuid) = acknowledged {
-                    let message = AcknowledgeOperationStatusMessage {
-                        status_uuid,
-                        operation_uuid: Uuid { value: uuid.clone(), ..Default::default() },
-                        ..Default::default()
-                    };
-                    self.send_to_agent(&pid, MasterToAgent::AcknowledgeOperationStatus(message));
-                }
-                if finished {
-                    self.forget_operation(&agent_id, &uuid);
-                }
-            }
+            follower => self.acknowledge_for_nobody(&agent_id, &uuid, follower.as_ref(), latest),
         }
     }
 
-    fn forget_operation(&mut self, agent_id: &AgentId, uuid: &[u8]) {
-        if let Some(agent) = self.agents.registered.get_mut(agent_id)
-            && let Some(operation) = agent.operations.remove(uuid)
+    /// Keeps the status of an operation. One that has ended stays as it ended.
+    fn record_operation_status(&mut self, agent: &AgentId, uuid: &[u8], status: &OperationStatus) {
+        self.views.touch_agent(agent);
+        let agent = self.agents.registered.get_mut(agent);
+        let Some(operation) = agent.and_then(|agent| agent.operations.get_mut(uuid)) else {
+            return;
+        };
+        let operation = Arc::make_mut(operation);
+        let before = operation.latest_status.state;
+        if !ended(before) {
+            self.metrics.change_operation(kind(&operation.info), before, status.state);
+            operation.latest_status = status.clone();
+        }
+        if operation.statuses.last() != Some(status) {
+            operation.statuses.push(status.clone());
+        }
+        let surplus = operation.statuses.len().saturating_sub(OPERATION_STATUSES_MAX);
+        operation.statuses.drain(..surplus);
+    }
+
+    /// Acknowledges a status that no framework will acknowledge: the operation has no id, or its
+    /// framework has ended.
+    fn acknowledge_for_nobody(
+        &mut self,
+        agent_id: &AgentId,
+        uuid: &[u8],
+        framework: Option<&FrameworkId>,
+        latest: OperationStatus,
+    ) {
+        let Some(agent) = self.agents.registered.get(agent_id) else {
+            return;
+        };
+        if let Some(status_uuid) = latest.uuid {
+            if self.may_be_followed_yet(agent, framework) {
+                return;
+            }
+            let pid = agent.pid.clone();
+            let message = AcknowledgeOperationStatusMessage {
+                status_uuid,
+                operation_uuid: Uuid { value: uuid.to_vec(), ..Default::default() },
+                ..Default::default()
+            };
+            self.send_to_agent(&pid, MasterToAgent::AcknowledgeOperationStatus(message));
+        }
+        if ended(latest.state) {
+            self.forget_operation(agent_id, uuid);
+        }
+    }
+
+    pub(crate) fn forget_operation(&mut self, agent: &AgentId, uuid: &[u8]) {
+        if let Some(operation) =
+            self.agent_mut(agent).and_then(|agent| agent.operations.remove(uuid))
         {
             self.metrics.remove_operation(kind(&operation.info), operation.latest_status.state);
+            self.operations.remove(&operation);
         }
-        self.look_at_drain(agent_id);
-    }
-
-    /// `ACKNOWLEDGE_OPERATION_STATUS`.
-    pub(crate) fn acknowledge_operation(
-        &mut self,
-        framework_id: &FrameworkId,
-        call: AcknowledgeOperationStatus,
-    ) {
-        self.metrics.add(Counter::MessagesOperationAcknowledgement);
-        let agent = call
-            .agent_id
-            .as_ref()
-            .and_then(|id| self.agents.registered.get(id))
-            .filter(|agent| agent.connected && agent.capabilities.agent_operation_feedback);
-        let found = agent.and_then(|agent| {
-            let operation = agent.operations.values().find(|operation| {
-                operation.framework_id.as_ref() == Some(framework_id)
-                    && operation.info.id.as_ref() == Some(&call.operation_id)
-            })?;
-            let status = operation
-                .statuses
-                .iter()
-                .find(|it| it.uuid.as_ref().is_some_and(|uuid| uuid.value == call.uuid))?;
-            Some((agent, operation.uuid.clone(), ended(status.state)))
-        });
-        let Some((agent, operation_uuid, finished)) = found else {
-            self.metrics.add(Counter::InvalidOperationAcknowledgements);
-            return;
-        };
-        let (agent_id, pid) = (agent.id.clone(), agent.pid.clone());
-        if finished {
-            self.forget_operation(&agent_id, &operation_uuid.value);
-        }
-        let message = AcknowledgeOperationStatusMessage {
-            status_uuid: Uuid { value: call.uuid, ..Default::default() },
-            operation_uuid,
-            ..Default::default()
-        };
-        self.send_to_agent(&pid, MasterToAgent::AcknowledgeOperationStatus(message));
-        self.metrics.add(Counter::ValidOperationAcknowledgements);
-    }
-
-    /// `RECONCILE_OPERATIONS`: what is known of the operations named, or of all.
-    pub(crate) fn reconcile_operations(
-        &mut self,
-        framework_id: &FrameworkId,
-        call: &ReconcileOperations,
-    ) {
-        self.metrics.add(Counter::MessagesReconcileOperations);
-        let own = |agent: &Agent| -> Vec<OperationStatus> {
-            agent
-                .operations
-                .values()
-                .filter(|it| it.framework_id.as_ref() == Some(framework_id) && it.info.id.is_some())
-                .map(|it| OperationStatus {
-                    operation_id: it.info.id.clone(),
-                    state: it.latest_status.state,
-                    agent_id: Some(agent.id.clone()),
-                    ..Default::default()
-                })
-                .collect()
-        };
-        let known: Vec<OperationStatus> = self.agents.registered.values().flat_map(own).collect();
-        let answers: Vec<OperationStatus> = if call.operations.is_empty() {
-            known
-        } else {
-            call.operations
-                .iter()
-                .map(|asked| {
-                    known
-                        .iter()
-                        .find(|status| status.operation_id.as_ref() == Some(&asked.operation_id))
-                        .cloned()
-                        .unwrap_or_else(|| OperationStatus {
-                            operation_id: Some(asked.operation_id.clone()),
-                            state: self.unknown_operation_state(asked.agent_id.as_ref()),
-                            agent_id: asked.agent_id.clone(),
-                            message: Some("Reconciliation: Operation is unknown".to_owned()),
-                            ..Default::default()
-                        })
-                })
-                .collect()
-        };
-        for status in answers {
-            self.notify(framework_id, Notice::Operation(Box::new(status)));
-        }
-    }
-
-    fn unknown_operation_state(&self, agent: Option<&AgentId>) -> OperationState {
-        let Some(agent) = agent else {
-            return OperationState::OperationUnknown;
-        };
-        if self.agents.recovered.contains_key(agent) {
-            OperationState::OperationRecovering
-        } else if self.agents.unreachable.contains_key(agent) {
-            OperationState::OperationUnreachable
-        } else if self.agents.gone.contains_key(agent) {
-            OperationState::OperationGoneByOperator
-        } else {
-            OperationState::OperationUnknown
-        }
-    }
-
-    /// Tells frameworks that the operations on an agent ended in `state`.
-    pub(crate) fn end_operations(&mut self, id: &AgentId, state: OperationState, message: &str) {
-        let Some(agent) = self.agents.registered.get_mut(id) else {
-            return;
-        };
-        for operation in std::mem::take(&mut agent.operations).into_values() {
-            let kind = kind(&operation.info);
-            self.metrics.remove_operation(kind, operation.latest_status.state);
-            self.metrics.add_operation(kind, state);
-            if let (Some(framework_id), Some(operation_id)) =
-                (operation.framework_id, operation.info.id)
-            {
-                let status = OperationStatus {
-                    operation_id: Some(operation_id),
-                    state,
-                    agent_id: Some(id.clone()),
-                    message: Some(message.to_owned()),
-                    ..Default::default()
-                };
-                self.notify(&framework_id, Notice::Operation(Box::new(status)));
-            }
-        }
-    }
-
-    /// Nobody follows the operations of a removed framework any more; the agent still reports them.
-    pub(crate) fn abandon_operations(&mut self, framework_id: &FrameworkId) {
-        for agent in self.agents.registered.values_mut() {
-            for operation in agent.operations.values_mut() {
-                if operation.framework_id.as_ref() == Some(framework_id) {
-                    operation.framework_id = None;
-                }
-            }
-        }
-    }
-
-    /// Takes over the operations that an agent named, and asks about those that it did not.
-    pub(crate) fn reconcile_agent_operations(&mut self, id: &AgentId, reported: Vec<Operation>) {
-        let Some(agent) = self.agents.registered.get_mut(id) else {
-            return;
-        };
-        let named: std::collections::BTreeSet<&Vec<u8>> =
-            reported.iter().map(|operation| &operation.uuid.value).collect();
-        let operations: Vec<reconcile_operations_message::Operation> = agent
-            .operations
-            .keys()
-            .filter(|uuid| !named.contains(uuid))
-            .map(|uuid| reconcile_operations_message::Operation {
-                operation_uuid: Some(Uuid { value: uuid.clone(), ..Default::default() }),
-                ..Default::default()
-            })
-            .collect();
-        let pid = agent.pid.clone();
-        for operation in reported {
-            agent.operations.entry(operation.uuid.value.clone()).or_insert_with(|| {
-                self.metrics.add_operation(kind(&operation.info), operation.latest_status.state);
-                operation
-            });
-        }
-        if !operations.is_empty() {
-            let message = ReconcileOperationsMessage { operations, ..Default::default() };
-            self.send_to_agent(&pid, MasterToAgent::ReconcileOperations(message));
-        }
+        self.look_at_drain(agent);
     }
 }
 
-fn kind(info: &OperationInfo) -> Type {
+pub(crate) fn kind(info: &OperationInfo) -> Type {
     info.r#type.unwrap_or(Type::Unknown)
+}
+
+/// The whole of reservations and volumes, for an agent that does not know single operations; none
+/// when it could not understand them.
+fn checkpoint_message(agent: &Agent) -> Option<MasterToAgent> {
+    let resources = if agent.capabilities.reservation_refinement {
+        agent.checkpointed.to_wire()
+    } else {
+        agent.checkpointed.to_wire_pre_refinement().ok()?
+    };
+    let message = CheckpointResourcesMessage { resources, ..Default::default() };
+    Some(MasterToAgent::CheckpointResources(message))
 }
 
 fn pending(

@@ -43,6 +43,7 @@ impl Master {
             agents: Agents::default(),
             frameworks: crate::Frameworks::default(),
             offers: BTreeMap::new(),
+            operations: crate::operation::OperationIndex::default(),
             allocator,
             last_allocation: now,
             maintenance: crate::Maintenance::default(),

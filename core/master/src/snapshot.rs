@@ -316,6 +316,7 @@ pub(crate) fn agent_view(agent: &Agent, offers: &Offers) -> AgentView {
         total_resources: agent.total.clone(),
         used_resources: agent.used(),
         offered_resources: offered,
+        operations: agent.operations.values().cloned().collect(),
         frameworks: agent.frameworks.keys().cloned().collect(),
     }
 }

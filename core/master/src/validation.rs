@@ -53,15 +53,21 @@ pub(crate) fn with_causes(error: &dyn Error) -> String {
 
 /// Resources from outside, each valid by itself and with a valid disk.
 pub(crate) fn resources(list: &[mesos::Resource]) -> Result<Resources, String> {
-    let parsed = Resources::from_wire(list).map_err(|error| with_causes(&error))?;
+    let parsed = Resources::from_wire(list)
+        .map_err(|error| format!("Invalid resources: {}", with_causes(&error)))?;
     for resource in list {
-        gpus(resource)?;
-        disk(resource)?;
+        gpus(resource).map_err(|error| format!("Invalid 'gpus' resource: {error}"))?;
+    }
+    for resource in list {
+        disk(resource).map_err(|error| format!("Invalid DiskInfo: {error}"))?;
+    }
+    for resource in list {
         let revocable = resource.revocable.is_some();
         let dynamic = Resource::from_wire(resource).is_ok_and(|it| it.is_dynamically_reserved());
         if revocable && dynamic {
             return Err(format!(
-                "Dynamically reserved resource {} cannot be created from revocable resources",
+                "Invalid ReservationInfo: Dynamically reserved resource {} cannot be created from \
+                 revocable resources",
                 resource.name
             ));
         }

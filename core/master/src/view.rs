@@ -85,6 +85,8 @@ pub struct AgentView {
     pub used_resources: Resources,
     /// What is offered at the moment.
     pub offered_resources: Resources,
+    /// Operations under way, and those whose end is not acknowledged, by UUID.
+    pub operations: Vec<Arc<mesos::Operation>>,
     /// Task counts for `/state-summary`, by framework.
     pub frameworks: Vec<mesos::FrameworkId>,
 }

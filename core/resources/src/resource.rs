@@ -339,7 +339,8 @@ impl Resource {
     }
 
     /// The disk as it was before a volume was made on it.
-    pub(crate) fn without_volume(self) -> Self {
+    #[must_use]
+    pub fn without_volume(self) -> Self {
         self.changed(|key| {
             key.shared = false;
             key.disk = key.disk.take().and_then(|disk| {

@@ -25,8 +25,9 @@ impl Master {
         {
             executor.framework_id = Some(framework_id.clone());
         }
+        let available = acceptance.available();
         let valid = self
-            .site(acceptance)
+            .site(acceptance, &available)
             .ok_or_else(|| "Agent removed".to_owned())
             .and_then(|site| validation::task::task(&task, site));
         if let Err(error) = valid {
@@ -77,7 +78,7 @@ impl Master {
             }
         }
         let valid = self
-            .site(acceptance)
+            .site(acceptance, &acceptance.remaining)
             .ok_or_else(|| "Agent removed".to_owned())
             .and_then(|site| validation::group::group(&group, &executor, site));
         if let Err(error) = valid {
@@ -119,11 +120,15 @@ impl Master {
         self.send_to_agent(&pid, MasterToAgent::RunTaskGroup(message));
     }
 
-    fn site<'a>(&'a self, acceptance: &'a Acceptance) -> Option<Site<'a>> {
+    fn site<'a>(
+        &'a self,
+        acceptance: &'a Acceptance,
+        available: &'a Resources,
+    ) -> Option<Site<'a>> {
         Some(Site {
             framework: self.frameworks.registered.get(&acceptance.framework_id)?,
             agent: self.agents.registered.get(&acceptance.agent_id)?,
-            available: &acceptance.remaining,
+            available,
         })
     }
 
@@ -161,7 +166,22 @@ impl Master {
         }
     }
 
-    fn consume(&self, acceptance: &mut Acceptance, resources: &Resources) {
+    /// Takes what a task or executor uses out of what is left. Of a shared volume that an earlier task
+    /// of the same call uses already there is another copy, which the allocator is told of.
+    fn consume(&mut self, acceptance: &mut Acceptance, resources: &Resources) {
+        let shared = resources.shared();
+        if !shared.is_empty() {
+            let additional = shared.saturating_sub(&acceptance.remaining.shared());
+            if !additional.is_empty() {
+                self.allocator.update_allocation(
+                    &acceptance.framework_id,
+                    &acceptance.agent_id,
+                    &Resources::new(),
+                    &additional,
+                );
+                acceptance.remaining += &additional;
+            }
+        }
         let contained = acceptance.remaining.checked_sub_assign(resources);
         debug_assert!(contained, "validation compared {resources} with what is left");
     }

@@ -327,6 +327,7 @@ impl Master {
         for offer in offers {
             self.rescind_offer(&offer);
         }
+        self.forget_operations(id);
         if let Some(agent) = self.agents.registered.remove(id) {
             for timer in [agent.pings.timer, agent.reregister_timer].into_iter().flatten() {
                 self.timers.cancel(timer);

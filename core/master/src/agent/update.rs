@@ -72,14 +72,16 @@ impl Master {
         let Some(agent) = self.agents.registered.get(id) else {
             return;
         };
-        let mut held = agent.used().unallocated();
+        let mut held = agent.used().unallocated().non_shared();
         let mut impossible = Vec::new();
         for offer_id in &agent.offers {
             let Some(offer) = self.offers.get(offer_id) else {
                 continue;
             };
-            let with_offer = &offer.resources.unallocated() + &held;
-            if agent.total.contains(&with_offer) {
+            let resources = offer.resources.unallocated();
+            let with_offer = &resources.non_shared() + &held;
+            let has_volumes = resources.shared().iter().all(|it| agent.total.contains_one(it));
+            if has_volumes && agent.total.contains(&with_offer) {
                 held = with_offer;
             } else {
                 impossible.push(offer_id.clone());

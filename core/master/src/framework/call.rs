@@ -86,7 +86,7 @@ impl Master {
                 .acknowledge_operation(id, call.acknowledge_operation_status.unwrap_or_default()),
             Type::Reconcile => self.reconcile(id, &call.reconcile.unwrap_or_default()),
             Type::ReconcileOperations => {
-                self.reconcile_operations(id, &call.reconcile_operations.unwrap_or_default());
+                self.reconcile_operations(id, call.reconcile_operations.unwrap_or_default());
             }
             Type::Message => self.framework_message(id, call.message.unwrap_or_default()),
             // The allocator gives what is fair, not what is asked for.

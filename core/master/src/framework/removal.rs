@@ -92,7 +92,6 @@ impl Master {
             self.send_to_agent(&pid, MasterToAgent::ShutdownFramework(message.clone()));
         }
         self.kill_all_tasks(id);
-        self.abandon_operations(id);
 
         let bound = self.config.max_completed_tasks_per_framework;
         let now = self.now;

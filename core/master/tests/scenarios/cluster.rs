@@ -345,6 +345,7 @@ pub fn agent_capabilities() -> Vec<agent_info::Capability> {
         Type::ResourceProvider,
         Type::AgentOperationFeedback,
         Type::AgentDraining,
+        Type::ResizeVolume,
         Type::TaskResourceLimits,
     ]
     .into_iter()

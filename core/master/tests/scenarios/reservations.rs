@@ -1,7 +1,9 @@
 //! Reservations and volumes, by frameworks and operators.
 
+use std::time::Duration;
+
 use master::{Effect, Response};
-use protocol::internal::{ApplyOperationMessage, UpdateOperationStatusMessage};
+use protocol::internal::ApplyOperationMessage;
 use protocol::master as api;
 use protocol::mesos::framework_info::capability::Type as Capability;
 use protocol::mesos::offer::Operation;
@@ -10,26 +12,22 @@ use protocol::mesos::resource::disk_info::Persistence;
 use protocol::mesos::resource::reservation_info::Type as ReservationType;
 use protocol::mesos::resource::{DiskInfo, ReservationInfo};
 use protocol::mesos::volume::Mode;
-use protocol::mesos::{
-    AgentId, FrameworkInfo, OperationId, OperationState, OperationStatus, Resource, Volume,
-};
+use protocol::mesos::{AgentId, FrameworkInfo, OperationId, OperationState, Resource, Volume};
 use protocol::messages::MasterToAgent;
-use protocol::scheduler;
-use protocol::scheduler::call::AcknowledgeOperationStatus;
 
 use crate::cluster::{
     Agent, Cluster, Scheduler, capable, events, framework_info, launch, launched, names, offers,
     rescinded, scalar, task, to_agent, uuid,
 };
 
-fn in_role() -> FrameworkInfo {
+pub fn in_role() -> FrameworkInfo {
     FrameworkInfo {
         role: Some("dev".to_owned()),
         ..capable(framework_info("jobs"), &[Capability::ReservationRefinement])
     }
 }
 
-fn reserved(mut resource: Resource) -> Resource {
+pub fn reserved(mut resource: Resource) -> Resource {
     resource.reservations = vec![ReservationInfo {
         r#type: Some(ReservationType::Dynamic),
         role: Some("dev".to_owned()),
@@ -38,7 +36,7 @@ fn reserved(mut resource: Resource) -> Resource {
     resource
 }
 
-fn volume(id: &str, size: f64) -> Resource {
+pub fn volume(id: &str, size: f64) -> Resource {
     Resource {
         disk: Some(
             DiskInfo {
@@ -56,7 +54,7 @@ fn volume(id: &str, size: f64) -> Resource {
     }
 }
 
-fn reserve(resources: Vec<Resource>) -> Operation {
+pub fn reserve(resources: Vec<Resource>) -> Operation {
     Operation {
         r#type: Some(Type::Reserve),
         reserve: Some(Reserve { resources, ..Default::default() }),
@@ -64,7 +62,7 @@ fn reserve(resources: Vec<Resource>) -> Operation {
     }
 }
 
-fn unreserve(resources: Vec<Resource>) -> Operation {
+pub fn unreserve(resources: Vec<Resource>) -> Operation {
     Operation {
         r#type: Some(Type::Unreserve),
         unreserve: Some(Unreserve { resources, ..Default::default() }),
@@ -72,7 +70,7 @@ fn unreserve(resources: Vec<Resource>) -> Operation {
     }
 }
 
-fn create(volumes: Vec<Resource>) -> Operation {
+pub fn create(volumes: Vec<Resource>) -> Operation {
     Operation {
         r#type: Some(Type::Create),
         create: Some(Create { volumes, ..Default::default() }),
@@ -80,7 +78,7 @@ fn create(volumes: Vec<Resource>) -> Operation {
     }
 }
 
-fn destroy(volumes: Vec<Resource>) -> Operation {
+pub fn destroy(volumes: Vec<Resource>) -> Operation {
     Operation {
         r#type: Some(Type::Destroy),
         destroy: Some(Destroy { volumes, ..Default::default() }),
@@ -88,7 +86,7 @@ fn destroy(volumes: Vec<Resource>) -> Operation {
     }
 }
 
-fn applied(effects: &[Effect], agent: &Agent) -> Vec<ApplyOperationMessage> {
+pub fn applied(effects: &[Effect], agent: &Agent) -> Vec<ApplyOperationMessage> {
     to_agent(effects, &agent.pid)
         .into_iter()
         .filter_map(|message| match message {
@@ -98,7 +96,7 @@ fn applied(effects: &[Effect], agent: &Agent) -> Vec<ApplyOperationMessage> {
         .collect()
 }
 
-fn operation_states(effects: &[Effect], to: &Scheduler) -> Vec<OperationState> {
+pub fn operation_states(effects: &[Effect], to: &Scheduler) -> Vec<OperationState> {
     events(effects, to.connection)
         .iter()
         .filter_map(|event| event.update_operation_status.as_ref())
@@ -181,45 +179,7 @@ fn invalid_operations_are_dropped_and_told_when_they_have_an_id() {
     assert_eq!(states, vec![OperationState::OperationError; expected]);
 }
 
-#[test]
-fn the_feedback_of_an_operation_goes_round() {
-    let (mut cluster, agent, scheduler, offer) = Cluster::with_offer(in_role());
-    let id = OperationId { value: "o".to_owned(), ..Default::default() };
-    let operation =
-        Operation { id: Some(id.clone()), ..reserve(vec![reserved(scalar("cpus", 1.0))]) };
-    let effects = cluster.accept(&scheduler, vec![offer.id], vec![operation]);
-    let operation_uuid = applied(&effects, &agent).remove(0).operation_uuid;
-    let update = UpdateOperationStatusMessage {
-        framework_id: Some(scheduler.id.clone()),
-        slave_id: Some(agent.id.clone()),
-        status: OperationStatus {
-            state: OperationState::OperationFinished,
-            uuid: Some(uuid(3)),
-            ..Default::default()
-        },
-        operation_uuid: Some(operation_uuid),
-        ..Default::default()
-    };
-    let effects = cluster.agent_message(&agent.pid, update);
-    assert_eq!(operation_states(&effects, &scheduler), [OperationState::OperationFinished]);
-    let acknowledge = scheduler::Call {
-        r#type: Some(scheduler::call::Type::AcknowledgeOperationStatus),
-        acknowledge_operation_status: Some(AcknowledgeOperationStatus {
-            agent_id: Some(agent.id.clone()),
-            uuid: vec![3; 16],
-            operation_id: id,
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
-    let (answer, effects) = cluster.call(&scheduler, acknowledge.clone());
-    assert_eq!(answer, Response::Accepted);
-    assert_eq!(names(&effects, &agent.pid), ["AcknowledgeOperationStatusMessage"]);
-    let (_, effects) = cluster.call(&scheduler, acknowledge);
-    assert!(names(&effects, &agent.pid).is_empty(), "it is forgotten");
-}
-
-fn operator_reserve(agent: &AgentId, resources: Vec<Resource>) -> api::Call {
+pub fn operator_reserve(agent: &AgentId, resources: Vec<Resource>) -> api::Call {
     api::Call {
         r#type: Some(api::call::Type::ReserveResources),
         reserve_resources: Some(api::call::ReserveResources {
@@ -240,6 +200,8 @@ fn operators_reserve_what_is_offered_by_rescinding() {
     assert_eq!(rescinded(&effects, scheduler.connection), [offer.id]);
     let message = applied(&effects, &agent).remove(0);
     assert_eq!(message.framework_id, None);
+    assert!(offers(&effects, scheduler.connection).is_empty(), "the rest waits for five seconds");
+    let effects = cluster.advance(Duration::from_secs(6));
     let left = offers(&effects, scheduler.connection).remove(0);
     assert_eq!(crate::cluster::amount(&left.resources, "cpus"), 1.0);
 
@@ -276,4 +238,136 @@ fn agents_without_operations_get_checkpointed_resources() {
     assert_eq!(message.resources[0].role.as_deref(), Some("dev"));
     assert!(message.resources[0].reservation.is_some());
     assert!(message.resources[0].reservations.is_empty());
+}
+
+fn refined(resource: Resource, role: &str) -> Resource {
+    let mut resource = reserved(resource);
+    resource.reservations.push(ReservationInfo {
+        r#type: Some(ReservationType::Dynamic),
+        role: Some(role.to_owned()),
+        ..Default::default()
+    });
+    resource
+}
+
+fn from_source(agent: &AgentId, source: Vec<Resource>, target: Vec<Resource>) -> api::Call {
+    let mut call = operator_reserve(agent, target);
+    call.reserve_resources.as_mut().unwrap().source = source;
+    call
+}
+
+#[test]
+fn operators_move_resources_from_one_reservation_to_another() {
+    let mut cluster = Cluster::new();
+    let agent = cluster.add_agent(1);
+    let cpus = || scalar("cpus", 2.0);
+    let mut other = reserved(cpus());
+    other.reservations[0].role = Some("other".to_owned());
+    let reserved_to = |cluster: &mut Cluster, role: &str| {
+        let view = cluster.master.snapshot();
+        view.agents[&agent.id].total_resources.reserved_to(role).cpus().to_f64()
+    };
+    // From nothing, to a refinement of itself, and to another role altogether.
+    for (source, target, role) in [
+        (cpus(), reserved(cpus()), "dev"),
+        (reserved(cpus()), refined(cpus(), "dev/a"), "dev/a"),
+        (refined(cpus(), "dev/a"), other.clone(), "other"),
+        (other, reserved(cpus()), "dev"),
+    ] {
+        let (answer, _) = cluster.operate(from_source(&agent.id, vec![source], vec![target]));
+        assert_eq!(answer, Some(Response::Accepted));
+        assert_eq!(reserved_to(&mut cluster, role), 2.0);
+    }
+    assert_eq!(reserved_to(&mut cluster, "other"), 0.0);
+}
+
+fn bad_request(answer: Option<Response>) -> String {
+    match answer {
+        Some(Response::BadRequest(text)) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn reservations_that_make_no_sense_are_refused_in_the_words_of_mesos() {
+    let mut cluster = Cluster::new();
+    let agent = cluster.add_agent(1);
+    let cpus = |amount| scalar("cpus", amount);
+    let name = format!("{} at {} (node-1)", agent.id.value, agent.pid);
+    let prefix = format!("Invalid RESERVE operation on agent {name}: ");
+    let (answer, _) = cluster.operate(operator_reserve(&agent.id, vec![cpus(1.0)]));
+    let text = bad_request(answer);
+    assert_eq!(text, format!("{prefix}Resource cpus:1 is not dynamically reserved"));
+    let (answer, _) = cluster.operate(operator_reserve(&agent.id, Vec::new()));
+    assert!(bad_request(answer).starts_with(&prefix));
+    let source = vec![cpus(1.0)];
+    let call = from_source(&agent.id, source, vec![reserved(cpus(2.0))]);
+    let text = bad_request(cluster.operate(call).0);
+    assert_eq!(
+        text,
+        format!(
+            "{prefix}Source and target resources should refer to identical resource quantities: \
+             cpus:1 vs. cpus:2"
+        )
+    );
+    let mixed = vec![cpus(1.0), reserved(cpus(1.0))];
+    let call = from_source(&agent.id, mixed, vec![reserved(cpus(2.0))]);
+    let text = bad_request(cluster.operate(call).0);
+    assert!(text.contains("Invalid source: Mixed reservations are not supported"), "{text}");
+    // More than there is: refused without taking an offer back.
+    let call = from_source(&agent.id, vec![reserved(cpus(1.0))], vec![refined(cpus(1.0), "dev/a")]);
+    let (answer, effects) = cluster.operate(call);
+    assert!(matches!(answer, Some(Response::Conflict(_))), "{answer:?}");
+    assert!(names(&effects, &agent.pid).is_empty());
+    // A role that is none.
+    let mut wrong = reserved(cpus(1.0));
+    wrong.reservations[0].role = Some("a b".to_owned());
+    let text = bad_request(cluster.operate(operator_reserve(&agent.id, vec![wrong])).0);
+    assert!(text.contains("a b"), "{text}");
+}
+
+#[test]
+fn the_principal_of_a_reservation_is_that_of_its_maker() {
+    let mut cluster = Cluster::new();
+    let agent = cluster.add_agent(1);
+    let named = |principal: Option<&str>| {
+        let mut resource = reserved(scalar("cpus", 1.0));
+        resource.reservations[0].principal = principal.map(str::to_owned);
+        operator_reserve(&agent.id, vec![resource])
+    };
+    let mut ask = |call| {
+        let request = cluster.request();
+        let principal = Some("ops".to_owned());
+        let effects =
+            cluster.event(master::Event::OperatorCall { request, call: Box::new(call), principal });
+        crate::cluster::try_response(&effects, request)
+    };
+    let text = bad_request(ask(named(None)));
+    assert!(
+        text.contains("there is a reserved resource in the request with no principal"),
+        "{text}"
+    );
+    let text = bad_request(ask(named(Some("else"))));
+    assert!(text.contains("does not match a reserved resource"), "{text}");
+    assert_eq!(ask(named(Some("ops"))), Some(Response::Accepted));
+}
+
+#[test]
+fn what_is_reserved_is_offered_to_its_role_alone() {
+    let (mut cluster, agent, stranger, _) = Cluster::with_offer(framework_info("stranger"));
+    let (owner, _) = cluster.subscribe(in_role());
+    let call = operator_reserve(&agent.id, vec![reserved(scalar("cpus", 3.0))]);
+    let (answer, effects) = cluster.operate(call);
+    assert_eq!(answer, Some(Response::Accepted));
+    let effects = [effects, cluster.advance(Duration::from_secs(10))].concat();
+    for offer in offers(&effects, stranger.connection) {
+        assert!(offer.resources.iter().all(|it| it.reservations.is_empty()), "{offer:?}");
+    }
+    let own: f64 = offers(&effects, owner.connection)
+        .iter()
+        .flat_map(|offer| &offer.resources)
+        .filter(|resource| !resource.reservations.is_empty())
+        .map(|resource| resource.scalar.as_ref().unwrap().value)
+        .sum();
+    assert_eq!(own, 3.0);
 }

@@ -196,11 +196,7 @@ async fn operate(
     };
     let list = |field: &str| resources(field, fields.get(field).copied().unwrap_or_default());
     let call = match operation {
-        ResourceOperation::Reserve => list("resources").map(|resources| Call {
-            r#type: Some(Type::ReserveResources),
-            reserve_resources: Some(ReserveResources { agent_id, resources, ..Default::default() }),
-            ..Default::default()
-        }),
+        ResourceOperation::Reserve => reserve(&form, agent_id),
         ResourceOperation::Unreserve => list("resources").map(|resources| Call {
             r#type: Some(Type::UnreserveResources),
             unreserve_resources: Some(UnreserveResources {
@@ -227,12 +223,34 @@ async fn operate(
     }
 }
 
+/// `/reserve`, which alone may say what a reservation replaces.
+fn reserve(form: &Query, agent_id: AgentId) -> Result<Call, Response> {
+    let list = |field: &str| {
+        let prefix = format!("Error parsing '{field}' query parameter in the request body");
+        form.get(field).map(|text| resource_list(&prefix, text)).transpose()
+    };
+    let resources = list("resources")?.unwrap_or_default();
+    let source = list("source")?.unwrap_or_default();
+    Ok(Call {
+        r#type: Some(Type::ReserveResources),
+        reserve_resources: Some(ReserveResources {
+            agent_id,
+            source,
+            resources,
+            ..Default::default()
+        }),
+        ..Default::default()
+    })
+}
+
 /// The JSON array in a field of a form.
 fn resources(field: &str, text: &str) -> Result<Vec<Resource>, Response> {
-    let refuse = |reason: String| {
-        let prefix = format!("Error in parsing '{field}' query parameter in the request body");
-        Response::bad_request(format!("{prefix}: {reason}"))
-    };
+    let prefix = format!("Error in parsing '{field}' query parameter in the request body");
+    resource_list(&prefix, text)
+}
+
+fn resource_list(prefix: &str, text: &str) -> Result<Vec<Resource>, Response> {
+    let refuse = |reason: String| Response::bad_request(format!("{prefix}: {reason}"));
     let value = json::parse(text.as_bytes())
         .map_err(|error| refuse(json_error(&error, text.as_bytes())))?;
     let Some(values) = value.as_array() else {

@@ -262,7 +262,11 @@ async fn read_detail(handler: &MasterHandler, detail: Detail) -> Result<Reply, S
             response::Type::GetLoggingLevel
         }
         Detail::Operations => {
-            reply.get_operations = Some(response::GetOperations::default());
+            let snapshot = handler.reads.snapshot().await?;
+            let operations = snapshot.agents.values().flat_map(|agent| &agent.operations);
+            let operations = operations.map(|operation| (**operation).clone()).collect();
+            reply.get_operations =
+                Some(response::GetOperations { operations, ..Default::default() });
             response::Type::GetOperations
         }
         Detail::Master => {

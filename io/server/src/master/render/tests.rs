@@ -69,6 +69,7 @@ fn snapshot() -> Result<Snapshot, Box<dyn std::error::Error>> {
     let mut agents = BTreeMap::new();
     for agent in state.get_agents.ok_or("no agents")?.agents {
         let view = AgentView {
+            operations: Vec::new(),
             pid: agent.pid.ok_or("no pid")?.parse()?,
             version: agent.version,
             capabilities: agent.capabilities,
