@@ -20,13 +20,24 @@ pub(crate) fn start_at(values: &Values, least: &str) {
         }
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let subscriber = tracing_subscriber::fmt()
+    let usual = filter.to_string();
+    let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
-        .finish();
+        .with_filter_reloading();
+    let handle = builder.reload_handle();
     // Fails only when logging was started before, which then goes on as it was.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let _ = tracing::subscriber::set_global_default(builder.finish());
+    server::logging::on_change(move |level| {
+        let filter = match level {
+            0 => usual.as_str(),
+            1 => "debug",
+            _ => "trace",
+        };
+        // Fails only when the log itself has ended.
+        let _ = handle.reload(EnvFilter::new(filter));
+    });
     for warning in values.warnings() {
         tracing::warn!("{warning}");
     }

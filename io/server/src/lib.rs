@@ -7,6 +7,7 @@ pub mod flags;
 pub mod host;
 pub mod http;
 mod legacy;
+pub mod logging;
 pub mod master;
 pub mod metrics;
 mod version;

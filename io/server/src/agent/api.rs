@@ -35,6 +35,7 @@ enum Endpoint {
     Health,
     Version,
     Metrics,
+    LoggingToggle,
     SystemStats,
     FilesBrowse,
     FilesRead,
@@ -53,6 +54,7 @@ const ENDPOINTS: &[(&str, &str, Endpoint)] = &[
     ("monitor", "statistics", Endpoint::Statistics),
     ("version", "", Endpoint::Version),
     ("metrics", "snapshot", Endpoint::Metrics),
+    ("logging", "toggle", Endpoint::LoggingToggle),
     ("system", "stats.json", Endpoint::SystemStats),
     ("files", "browse", Endpoint::FilesBrowse),
     ("files", "read", Endpoint::FilesRead),
@@ -186,6 +188,9 @@ impl Api {
         let Some(content_type) = request.accepted_content_type() else {
             return not_acceptable();
         };
+        if call.r#type == Some(protocol::agent::call::Type::SetLoggingLevel) {
+            return set_logging_level(&call);
+        }
         let Some(view) = self.view().await else { return stopping() };
         if calls::is_recovering(&view) {
             return Response::text(
@@ -196,7 +201,7 @@ impl Api {
         let files = attachments(&view);
         let context = calls::Context {
             usages: self.usages(&view).await,
-            metrics: metrics(&view).into_iter().collect(),
+            metrics: metrics(&view, &self.containers).into_iter().collect(),
             view: &view,
             flags: &self.flags,
             files: &files,
@@ -238,7 +243,7 @@ impl Api {
             Endpoint::State => json(state::state(&view, &self.flags)),
             Endpoint::Containers => json(containers::legacy(&self.usages(&view).await, true)),
             Endpoint::Statistics => json(containers::legacy(&self.usages(&view).await, false)),
-            Endpoint::Metrics => json(crate::metrics::to_json(&metrics(&view))),
+            Endpoint::Metrics => json(crate::metrics::to_json(&metrics(&view, &self.containers))),
             Endpoint::FilesBrowse => attachments(&view).browse_response(&request.query),
             Endpoint::FilesRead => attachments(&view).read_response(&request.query),
             Endpoint::FilesDownload => attachments(&view).download_response(&request.query),
@@ -246,11 +251,22 @@ impl Api {
             Endpoint::SystemStats => json(SystemStats::read().to_json()),
             Endpoint::Flags => json(state::flags(&self.flags)),
             Endpoint::Version => json(crate::version::document(crate::host::MESOS_VERSION)),
-            Endpoint::Health | Endpoint::Operator | Endpoint::Executor => {
-                Response::empty(StatusCode::OK)
-            }
+            Endpoint::Health
+            | Endpoint::LoggingToggle
+            | Endpoint::Operator
+            | Endpoint::Executor => Response::empty(StatusCode::OK),
         }
     }
+}
+
+fn set_logging_level(call: &protocol::agent::Call) -> Response {
+    let Some(wanted) = &call.set_logging_level else {
+        return Response::bad_request(
+            "Failed to validate agent::Call: Expecting 'set_logging_level' to be present",
+        );
+    };
+    crate::logging::set_for(wanted.level, crate::logging::duration(&wanted.duration));
+    Response::empty(StatusCode::OK)
 }
 
 fn not_acceptable() -> Response {
@@ -263,10 +279,11 @@ fn not_acceptable() -> Response {
 }
 
 /// All metrics by name.
-fn metrics(view: &View) -> BTreeMap<String, f64> {
+fn metrics(view: &View, containers: &Containers) -> BTreeMap<String, f64> {
     let mut metrics: BTreeMap<String, f64> = view.metrics.entries().into_iter().collect();
     let uptime = crate::event_loop::Clock::start().now() - view.started;
     metrics.insert("slave/uptime_secs".to_owned(), uptime.as_secs_f64());
+    containers.add_to(&mut metrics);
     SystemStats::read().add_to(&mut metrics);
     metrics
 }
@@ -293,6 +310,7 @@ impl Handler for Api {
     async fn handle(&self, request: Request) -> Response {
         match self.router.resolve(&request.path) {
             Some(Endpoint::Executor) => self.executor(request).await,
+            Some(Endpoint::LoggingToggle) => crate::logging::toggle(&request.query),
             Some(Endpoint::Operator) => self.operator(request).await,
             Some(endpoint) => self.read(endpoint, &request).await,
             None => Response::not_found(),

@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use agent::effect::{ContainerLaunch, ContainerRecovery};
@@ -60,6 +61,15 @@ struct Shared {
     runtime: Handle,
     settings: Settings,
     states: Mutex<BTreeMap<mesos::ContainerId, State>>,
+    counters: Counters,
+}
+
+/// What is counted while the process runs.
+#[derive(Default)]
+struct Counters {
+    fetches_succeeded: AtomicU64,
+    fetches_failed: AtomicU64,
+    destroy_errors: AtomicU64,
 }
 
 impl Shared {
@@ -107,6 +117,7 @@ impl Containers {
             runtime,
             settings,
             states: Mutex::new(BTreeMap::new()),
+            counters: Counters::default(),
         });
         let containers = Self(Arc::clone(&shared));
         let reports = Arc::downgrade(&shared);
@@ -199,7 +210,12 @@ impl Containers {
             stall_timeout: settings.fetcher_stall_timeout,
             items: launch.command.uris.iter().map(item).collect(),
         };
-        fetcher::run_in_child(&settings.program, &request).map_err(|error| {
+        let fetched = fetcher::run_in_child(&settings.program, &request);
+        let counters = &self.0.counters;
+        let counter =
+            if fetched.is_ok() { &counters.fetches_succeeded } else { &counters.fetches_failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        fetched.map_err(|error| {
             format!("Failed to fetch all URIs for the container: {}", with_causes(&error))
         })
     }
@@ -270,6 +286,7 @@ impl Containers {
             // Unknown means that its end came first and is being told.
             Ok(()) | Err(containers::DestroyError::Unknown { .. }) => {}
             Err(error) => {
+                self.0.counters.destroy_errors.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(
                     container = container.value,
                     error = with_causes(&error),
@@ -354,6 +371,28 @@ impl Containers {
                 tracing::warn!(error = with_causes(&error), "the usage of containers is not known");
                 BTreeMap::new()
             }
+        }
+    }
+
+    /// Adds the `containerizer/` metrics. Nothing is fetched through a cache, and there are no images
+    /// and no resource providers, so their numbers are 0.
+    #[expect(clippy::cast_precision_loss, reason = "metrics are doubles")]
+    pub(super) fn add_to(&self, metrics: &mut BTreeMap<String, f64>) {
+        let counters = &self.0.counters;
+        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+        for (name, value) in [
+            ("containerizer/fetcher/task_fetches_succeeded", value(&counters.fetches_succeeded)),
+            ("containerizer/fetcher/task_fetches_failed", value(&counters.fetches_failed)),
+            ("containerizer/fetcher/cache_size_total_bytes", 0.0),
+            ("containerizer/fetcher/cache_size_used_bytes", 0.0),
+            ("containerizer/mesos/container_destroy_errors", value(&counters.destroy_errors)),
+            ("containerizer/mesos/provisioner/bind/remove_rootfs_errors", 0.0),
+            ("containerizer/mesos/provisioner/remove_container_errors", 0.0),
+            ("resource_provider_manager/subscribed", 0.0),
+            ("resource_provider_manager/events/subscribe", 0.0),
+            ("resource_provider_manager/events/disconnect", 0.0),
+        ] {
+            metrics.insert(name.to_owned(), value);
         }
     }
 

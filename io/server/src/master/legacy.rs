@@ -41,7 +41,7 @@ pub(super) async fn answer(
         Endpoint::Metrics => Ok(shown(to_json(&metrics::collect(handler).await?))),
         // There are no actors inside whose queues could be shown.
         Endpoint::Processes => Ok(shown(b"[]".to_vec())),
-        Endpoint::LoggingToggle => Ok(logging(&request.query)),
+        Endpoint::LoggingToggle => Ok(crate::logging::toggle(&request.query)),
         Endpoint::Files(read) => Ok(files(read, &request)),
         Endpoint::Teardown => teardown(handler, &request).await,
         Endpoint::Weights => weights(handler, &request).await,
@@ -60,16 +60,6 @@ pub(super) async fn answer(
 
 fn not_implemented(what: &str) -> Response {
     Response::text(StatusCode::NOT_IMPLEMENTED, format!("{what} is not in this version"))
-}
-
-/// `/logging/toggle`.
-fn logging(query: &Query) -> Response {
-    match (query.get("level"), query.get("duration")) {
-        (None, None) => Response::text(StatusCode::OK, "0\n"),
-        (None, Some(_)) => Response::bad_request("Expecting 'level=value' in query."),
-        (Some(_), None) => Response::bad_request("Expecting 'duration=value' in query."),
-        (Some(_), Some(_)) => not_implemented("Changing the logging level of a running master"),
-    }
 }
 
 /// `/files/*`: there are no files.

@@ -96,6 +96,8 @@ enum Action {
     Subscribe,
     /// Read files, of which the master shows none.
     Files,
+    /// Log more for a while.
+    SetLoggingLevel,
     /// Change something.
     Change,
     /// Nothing known.
@@ -139,8 +141,8 @@ const fn action(r#type: Type) -> Action {
         Type::Subscribe => Action::Subscribe,
         Type::ListFiles | Type::ReadFile => Action::Files,
         Type::Unknown => Action::Unknown,
-        Type::SetLoggingLevel
-        | Type::UpdateWeights
+        Type::SetLoggingLevel => Action::SetLoggingLevel,
+        Type::UpdateWeights
         | Type::ReserveResources
         | Type::UnreserveResources
         | Type::CreateVolumes
@@ -179,6 +181,12 @@ async fn perform(
             Ok(Response::content(content_type, Arc::new(body)))
         }
         Action::Subscribe => subscribe(handler, content_type, request).await,
+        Action::SetLoggingLevel => {
+            if let Some(wanted) = call.set_logging_level {
+                crate::logging::set_for(wanted.level, crate::logging::duration(&wanted.duration));
+            }
+            Ok(Response::empty(StatusCode::OK))
+        }
         Action::Files => Ok(Response::text(StatusCode::NOT_FOUND, "")),
         Action::Change => change(handler, call, content_type).await,
         Action::Unknown => Ok(plain(StatusCode::NOT_IMPLEMENTED)),
@@ -257,8 +265,10 @@ async fn read_detail(handler: &MasterHandler, detail: Detail) -> Result<Reply, S
             response::Type::GetMetrics
         }
         Detail::LoggingLevel => {
-            reply.get_logging_level =
-                Some(response::GetLoggingLevel { level: 0, ..Default::default() });
+            reply.get_logging_level = Some(response::GetLoggingLevel {
+                level: crate::logging::level(),
+                ..Default::default()
+            });
             response::Type::GetLoggingLevel
         }
         Detail::Operations => {

@@ -61,7 +61,8 @@ pub(super) fn answer(call: &Call, context: Context<'_>) -> Result<Response, Refu
         }
         call::Type::GetLoggingLevel => {
             answer.r#type = Some(response::Type::GetLoggingLevel);
-            let level = response::GetLoggingLevel { level: 0, ..Default::default() };
+            let level =
+                response::GetLoggingLevel { level: crate::logging::level(), ..Default::default() };
             answer.get_logging_level = Some(level);
         }
         call::Type::ListFiles | call::Type::ReadFile => return files(call, context.files),

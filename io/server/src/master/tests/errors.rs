@@ -190,7 +190,6 @@ async fn what_is_not_there_is_refused_by_name() -> TestResult {
         r#"{"type":"UPDATE_QUOTA","update_quota":{"quota_configs":[]}}"#,
         r#"{"type":"UPDATE_WEIGHTS","update_weights":{"weight_infos":[]}}"#,
         r#"{"type":"DRAIN_AGENT","drain_agent":{"agent_id":{"value":"a"}}}"#,
-        r#"{"type":"SET_LOGGING_LEVEL","set_logging_level":{"level":1,"duration":{"nanoseconds":1}}}"#,
     ] {
         let answer = fixture.call(call).await?;
         assert_eq!(answer.status, 501, "{call}");
@@ -202,7 +201,6 @@ async fn what_is_not_there_is_refused_by_name() -> TestResult {
         ("POST", "/quota", "{}"),
         ("POST", "/maintenance/schedule", "{}"),
         ("POST", "/machine/down", "[{}]"),
-        ("POST", "/logging/toggle?level=1&duration=1secs", ""),
     ] {
         let length = body.len();
         let request = format!(

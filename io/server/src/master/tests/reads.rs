@@ -112,10 +112,7 @@ async fn metrics_have_the_names_of_mesos() -> TestResult {
     let missing: Vec<&String> = wanted
         .difference(&have)
         .filter(|name| name.starts_with("master/") || name.starts_with("system/"))
-        .filter(|name| {
-            // Counted by framework and by operation: not in this version.
-            !name.starts_with("master/frameworks/") && !name.starts_with("master/operations/")
-        })
+        .filter(|name| !name.starts_with("master/frameworks/"))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
     assert_eq!(metrics["master/slaves_active"], 1.0);
