@@ -20,6 +20,8 @@ pub struct Config {
     pub version: String,
     /// `--domain`.
     pub domain: Option<mesos::DomainInfo>,
+    /// `--require_agent_domain`: whether agents without a region and zone are kept out.
+    pub require_agent_domain: bool,
     /// `--agent_ping_timeout`: the time between pings, and the time allowed for each answer.
     pub agent_ping_timeout: Duration,
     /// `--max_agent_ping_timeouts`: unanswered pings in a row that make an agent unreachable.
@@ -60,6 +62,11 @@ pub struct Config {
     pub weights: BTreeMap<String, f64>,
     /// `--min_allocatable_resources`: sets of scalar quantities, one of which an offer must reach.
     pub min_allocatable_resources: Vec<BTreeMap<String, f64>>,
+    /// `--allocator_agent_recovery_factor`: the part of the known agents that must be back after a
+    /// start before anything is offered, when there is quota.
+    pub allocator_agent_recovery_factor: f64,
+    /// `--allocator_recovery_timeout`: the longest such wait.
+    pub allocator_recovery_timeout: Duration,
     /// `--fair_sharing_excluded_resource_names`.
     pub fair_sharing_excluded_resource_names: BTreeSet<String>,
     /// `--publish_per_framework_metrics`.
@@ -78,6 +85,7 @@ impl Config {
             hostname,
             version: "1.12.0".to_owned(),
             domain: None,
+            require_agent_domain: false,
             agent_ping_timeout: Duration::from_secs(15),
             max_agent_ping_timeouts: 5,
             agent_reregister_timeout: Duration::from_secs(600),
@@ -100,6 +108,8 @@ impl Config {
                 BTreeMap::from([("cpus".to_owned(), 0.01)]),
                 BTreeMap::from([("mem".to_owned(), 32.0)]),
             ],
+            allocator_agent_recovery_factor: 0.8,
+            allocator_recovery_timeout: Duration::from_secs(600),
             fair_sharing_excluded_resource_names: BTreeSet::new(),
             publish_per_framework_metrics: true,
             filter_gpu_resources: true,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use protocol::internal::{RegisterSlaveMessage, ReregisterSlaveMessage};
 use protocol::mesos::AgentId;
 use protocol::pid::Pid;
+use protocol::quota::QuotaConfig;
 use protocol::time::Timestamp;
 
 use crate::Master;
@@ -13,6 +14,7 @@ use crate::effect::{Effect, RegistryChange};
 use crate::event::{RequestId, WriteId};
 use crate::maintenance;
 use crate::metrics::Counter;
+use crate::policy::Rescind;
 use crate::registry::Participation;
 
 /// What follows a durable write. Nothing that depends on the write happens before.
@@ -41,6 +43,10 @@ pub(crate) enum AfterWrite {
     SetParticipation { id: AgentId, participation: Participation, request: Option<RequestId> },
     /// Go by what an operator planned for machines, and tell the operator.
     Maintenance { change: maintenance::Change, request: RequestId },
+    /// Put weights into force, and tell the operator.
+    SetWeights { weights: Vec<(String, f64)>, request: RequestId },
+    /// Put quota into force, and tell the operator.
+    SetQuotas { configs: Vec<QuotaConfig>, rescind: Rescind, request: RequestId },
 }
 
 /// What follows the removal of an agent.
@@ -74,6 +80,8 @@ impl Writes {
             | AfterWrite::MarkGone { .. }
             | AfterWrite::RemoveAgent { .. }
             | AfterWrite::SetParticipation { .. }
+            | AfterWrite::SetWeights { .. }
+            | AfterWrite::SetQuotas { .. }
             | AfterWrite::Maintenance { .. } => None,
         });
         if let Some(message) = waiting {
@@ -109,6 +117,10 @@ impl Master {
             }
             AfterWrite::SetParticipation { id, participation, request } => {
                 self.participation_set(&id, participation, request);
+            }
+            AfterWrite::SetWeights { weights, request } => self.weights_set(&weights, request),
+            AfterWrite::SetQuotas { configs, rescind, request } => {
+                self.quotas_set(&configs, rescind, request);
             }
             AfterWrite::Maintenance { change, request } => {
                 self.maintenance_written(change, request);

@@ -25,6 +25,7 @@ mod notice;
 mod offer;
 mod operation;
 mod operator;
+mod policy;
 mod reconciliation;
 mod recovery;
 mod snapshot;
@@ -55,6 +56,7 @@ use crate::maintenance::Maintenance;
 use crate::offer::Offers;
 use crate::operation::OperationIndex;
 use crate::operator::Subscribers;
+use crate::policy::Policy;
 use crate::snapshot::Views;
 use crate::timer::{Timer, Timers};
 
@@ -76,6 +78,7 @@ pub struct Master {
     offers: Offers,
     operations: OperationIndex,
     allocator: Allocator,
+    policy: Policy,
     /// When the last allocation ran.
     last_allocation: Timestamp,
     maintenance: Maintenance,
@@ -170,6 +173,7 @@ impl Master {
             }
             Timer::SubscriberHeartbeat(connection) => self.subscriber_heartbeat(connection),
             Timer::RegistryGc => self.registry_gc(),
+            Timer::AllocatorRecovery => self.finish_allocator_recovery(),
         }
     }
 

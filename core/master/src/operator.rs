@@ -42,15 +42,14 @@ impl Master {
                 Some(call) => return self.drain_agent(request, call),
                 None => missing("drain_agent"),
             },
-            Type::UpdateMaintenanceSchedule if call.update_maintenance_schedule.is_none() => {
-                missing("update_maintenance_schedule")
-            }
-            Type::StartMaintenance if call.start_maintenance.is_none() => {
-                missing("start_maintenance")
-            }
-            Type::StopMaintenance if call.stop_maintenance.is_none() => missing("stop_maintenance"),
             Type::UpdateMaintenanceSchedule | Type::StartMaintenance | Type::StopMaintenance => {
-                return self.maintenance_call(request, call);
+                match missing_maintenance(&call) {
+                    Some(field) => missing(field),
+                    None => return self.maintenance_call(request, call),
+                }
+            }
+            Type::UpdateWeights | Type::UpdateQuota | Type::SetQuota | Type::RemoveQuota => {
+                return self.policy_call(request, call);
             }
             Type::ReserveResources
             | Type::UnreserveResources
@@ -58,11 +57,7 @@ impl Master {
             | Type::DestroyVolumes
             | Type::GrowVolume
             | Type::ShrinkVolume => self.operator_operation(call, principal),
-            r#type @ (Type::UpdateWeights
-            | Type::UpdateQuota
-            | Type::SetQuota
-            | Type::RemoveQuota
-            | Type::SetLoggingLevel) => {
+            r#type @ Type::SetLoggingLevel => {
                 Response::NotImplemented(format!("{} is not implemented", r#type.name(Names::V1)))
             }
             r#type @ (Type::GetHealth
@@ -99,6 +94,20 @@ impl Master {
         self.metrics.add(Counter::MessagesUnregisterFramework);
         self.remove_framework(id);
         Response::Ok
+    }
+}
+
+/// The field that a call about maintenance lacks.
+fn missing_maintenance(call: &master::Call) -> Option<&'static str> {
+    match call.r#type {
+        Some(Type::UpdateMaintenanceSchedule) if call.update_maintenance_schedule.is_none() => {
+            Some("update_maintenance_schedule")
+        }
+        Some(Type::StartMaintenance) if call.start_maintenance.is_none() => {
+            Some("start_maintenance")
+        }
+        Some(Type::StopMaintenance) if call.stop_maintenance.is_none() => Some("stop_maintenance"),
+        Some(_) | None => None,
     }
 }
 

@@ -45,6 +45,7 @@ impl Master {
             offers: BTreeMap::new(),
             operations: crate::operation::OperationIndex::default(),
             allocator,
+            policy: crate::Policy::default(),
             last_allocation: now,
             maintenance: crate::Maintenance::default(),
             timers: crate::Timers::default(),
@@ -54,24 +55,22 @@ impl Master {
             views: crate::Views::default(),
             config,
         };
-        if !master.config.weights.is_empty() {
-            let weights: Vec<(String, f64)> = master
-                .config
-                .weights
-                .iter()
-                .map(|(role, weight)| (role.clone(), *weight))
-                .collect();
-            master.allocator.update_weights(&weights);
-        }
         let mut epoch = 1;
         let mut removed = Vec::new();
         let (mut schedule, mut down) = (Schedule::default(), Vec::new());
+        let (mut weights, mut quotas) = (BTreeMap::new(), BTreeMap::new());
         for record in records {
             match record {
                 Record::Master(record) => epoch = record.epoch + 1,
                 Record::Agent(record) => master.recover_agent(*record),
                 Record::Schedule(record) => schedule = *record,
                 Record::MachineDown(machine) => down.push(machine),
+                Record::Weight { role, weight } => {
+                    weights.insert(role, weight);
+                }
+                Record::Quota(config) => {
+                    quotas.insert(config.role.clone(), *config);
+                }
                 Record::Framework(record) => match record.standing {
                     FrameworkStanding::Removed { since } => removed.push((since, *record)),
                     FrameworkStanding::Subscribed | FrameworkStanding::Disconnected { .. } => {
@@ -81,6 +80,7 @@ impl Master {
             }
         }
         master.maintenance = crate::Maintenance::recover(schedule, &down);
+        master.recover_policy(weights, quotas);
         removed.sort_by_key(|(since, _)| *since);
         for (since, record) in removed {
             master.recover_removed_framework(record, since);

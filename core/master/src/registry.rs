@@ -7,16 +7,22 @@
 //! | `framework/<framework id>` | [`FrameworkRecord`]: with the deadline of its failover, or removed |
 //! | `maintenance/schedule` | when which machines will be away |
 //! | `maintenance/down/<host name>/<address>` | that a machine is down |
+//! | `weight/<role>` | the share of a role, as an operator set it |
+//! | `quota/<role>` | the quota of a role |
 //!
 //! A value is one byte for the form of what follows, fixed-size numbers in little-endian order, then
 //! one protobuf. A change costs one small write.
 
+mod policy;
+
 use protocol::maintenance::Schedule;
 use protocol::mesos::{AgentId, AgentInfo, DrainInfo, FrameworkId, FrameworkInfo, MachineId};
+use protocol::quota::QuotaConfig;
 use protocol::time::Timestamp;
 use protocol::{DecodeError, Message};
 
 use crate::effect::RegistryChange;
+pub use policy::{quota_change, quota_deletion, weight_change};
 
 /// The key of the [`MasterRecord`].
 pub const MASTER_KEY: &str = "master";
@@ -116,6 +122,15 @@ pub enum Record {
     Schedule(Box<Schedule>),
     /// Under `maintenance/down/<host name>/<address>`.
     MachineDown(MachineId),
+    /// Under `weight/<role>`.
+    Weight {
+        /// The role.
+        role: String,
+        /// Its share, a positive number.
+        weight: f64,
+    },
+    /// Under `quota/<role>`.
+    Quota(Box<QuotaConfig>),
 }
 
 /// Why a record cannot be read.
@@ -165,8 +180,7 @@ impl Record {
     /// Reads a record.
     ///
     /// # Errors
-    /// When the key or the value is not one that [`master_change`], [`agent_change`] or
-    /// [`framework_change`] make.
+    /// When the key or the value is not one that the functions of this module make.
     pub fn decode(key: &str, value: &[u8]) -> Result<Self, RecordError> {
         let short = || RecordError::Short(key.to_owned());
         let (form, rest) = value.split_first().ok_or_else(short)?;
@@ -179,6 +193,9 @@ impl Record {
             let (epoch, id) = rest.split_first_chunk::<8>().ok_or_else(short)?;
             let id = String::from_utf8_lossy(id).into_owned();
             return Ok(Self::Master(MasterRecord { epoch: u64::from_le_bytes(*epoch), id }));
+        }
+        if let Some(record) = policy::decode(key, *form, rest) {
+            return record;
         }
         let (time, message) = rest.split_first_chunk::<8>().ok_or_else(short)?;
         let time = Timestamp::from_nanos(i64::from_le_bytes(*time));
@@ -427,6 +444,6 @@ mod tests {
         for key in ["agent/a", "framework/f", "master", "maintenance/schedule"] {
             assert!(matches!(Record::decode(key, &value), Err(RecordError::Form { form: 9, .. })));
         }
-        assert!(matches!(Record::decode("quota/x", &[1; 20]), Err(RecordError::Key(_))));
+        assert!(matches!(Record::decode("nothing/x", &[1; 20]), Err(RecordError::Key(_))));
     }
 }

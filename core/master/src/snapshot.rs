@@ -12,7 +12,7 @@ use crate::agent::Agent;
 use crate::framework::Framework;
 use crate::offer::Offers;
 use crate::registry::Participation;
-use crate::view::{AgentView, FrameworkView, RoleView, Snapshot};
+use crate::view::{AgentView, FrameworkView, Snapshot};
 
 /// The last snapshot, and what has changed since.
 #[derive(Debug, Default)]
@@ -111,8 +111,10 @@ impl Master {
             unreachable_agents: 0,
             frameworks: BTreeMap::new(),
             completed_frameworks: Vec::new(),
-            roles: BTreeMap::new(),
             maintenance: self.maintenance_view(),
+            weights: Arc::default(),
+            quotas: Arc::default(),
+            allowed_roles: self.config.roles.clone().map(Arc::new),
             metrics: crate::Metrics::default(),
             framework_counts: BTreeMap::new(),
         }
@@ -174,7 +176,8 @@ impl Master {
             .collect();
         snapshot.unreachable_agents = self.agents.unreachable.len();
         snapshot.completed_frameworks = self.frameworks.completed.values().cloned().collect();
-        snapshot.roles = self.roles(snapshot);
+        snapshot.weights = Arc::clone(&self.policy.weights);
+        snapshot.quotas = Arc::clone(&self.policy.quotas);
     }
 
     fn whole_framework_view(&self, framework: &Framework) -> FrameworkView {
@@ -191,42 +194,6 @@ impl Master {
         let offers: Vec<_> =
             offers.iter().map(|it| (Arc::clone(&it.offer), &it.resources)).collect();
         framework_view(framework, &used, &executors, &offers, None)
-    }
-
-    fn roles(&self, snapshot: &Snapshot) -> BTreeMap<String, Arc<RoleView>> {
-        let mut roles: BTreeMap<String, RoleView> = BTreeMap::new();
-        let new = |weight: f64| RoleView {
-            weight,
-            frameworks: Vec::new(),
-            allocated: Resources::new(),
-            reserved: Resources::new(),
-        };
-        let weight = |role: &str| self.config.weights.get(role).copied().unwrap_or(1.0);
-        for role in self.config.weights.keys() {
-            roles.insert(role.clone(), new(weight(role)));
-        }
-        for (id, framework) in &self.frameworks.registered {
-            let held = snapshot
-                .frameworks
-                .get(id)
-                .map(|view| (&view.used_resources + &view.offered_resources).allocations());
-            let held = held.unwrap_or_default();
-            let named: BTreeSet<&String> = framework.roles.iter().chain(held.keys()).collect();
-            for role in named {
-                let view = roles.entry(role.clone()).or_insert_with(|| new(weight(role)));
-                view.frameworks.push(id.clone());
-                if let Some(resources) = held.get(role) {
-                    view.allocated += resources;
-                }
-            }
-        }
-        for agent in self.agents.registered.values() {
-            for (role, resources) in agent.total.reservations() {
-                let view = roles.entry(role.clone()).or_insert_with(|| new(weight(&role)));
-                view.reserved += &resources;
-            }
-        }
-        roles.into_iter().map(|(role, view)| (role, Arc::new(view))).collect()
     }
 
     #[expect(clippy::cast_precision_loss, reason = "Mesos' metrics are doubles")]

@@ -28,6 +28,8 @@ pub(crate) enum Timer {
     SubscriberHeartbeat(ConnectionId),
     /// Old records leave the registry.
     RegistryGc,
+    /// Agents had their time to come back before the first allocation.
+    AllocatorRecovery,
 }
 
 /// The name of a running timer, needed to cancel it.

@@ -11,6 +11,7 @@ pub(crate) mod framework;
 pub(crate) mod group;
 pub(crate) mod offer;
 pub(crate) mod operation;
+pub(crate) mod quota;
 pub(crate) mod task;
 
 use std::collections::BTreeSet;

@@ -5,16 +5,18 @@
 //! whole by [`Snapshot::version`].
 
 mod response;
+mod roles;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use protocol::pid::Pid;
 use protocol::time::Timestamp;
-use protocol::{maintenance, mesos, scheduler};
+use protocol::{maintenance, mesos, quota, scheduler};
 use resources::Resources;
 
 use crate::metrics::{FrameworkCounts, Metrics};
+pub use roles::RoleView;
 
 /// The whole cluster at one moment.
 #[derive(Clone, Debug)]
@@ -35,8 +37,12 @@ pub struct Snapshot {
     pub frameworks: BTreeMap<mesos::FrameworkId, Arc<FrameworkView>>,
     /// Frameworks removed, oldest first; bounded by `Config::max_completed_frameworks`.
     pub completed_frameworks: Vec<Arc<FrameworkView>>,
-    /// Roles with a framework, a weight, a reservation or a quota, in order of their names.
-    pub roles: BTreeMap<String, Arc<RoleView>>,
+    /// Weights by role, of roles that were given one.
+    pub weights: Arc<BTreeMap<String, f64>>,
+    /// Quota by role, of roles that have one.
+    pub quotas: Arc<BTreeMap<String, quota::QuotaConfig>>,
+    /// `--roles`: the only roles that may be used, besides `*`.
+    pub allowed_roles: Option<Arc<BTreeSet<String>>>,
     /// When which machines will be away.
     pub maintenance: Arc<MaintenanceView>,
     /// Counters and gauges, as of this moment.
@@ -126,17 +132,4 @@ pub struct FrameworkView {
     pub executors: Vec<(mesos::AgentId, Arc<mesos::ExecutorInfo>)>,
     /// The offer constraints of its subscription.
     pub offer_constraints: Option<Arc<scheduler::OfferConstraints>>,
-}
-
-/// One role.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RoleView {
-    /// Its share; 1 by default.
-    pub weight: f64,
-    /// Who is subscribed to it or holds resources of it.
-    pub frameworks: Vec<mesos::FrameworkId>,
-    /// What these hold or are offered in this role.
-    pub allocated: Resources,
-    /// What agents keep for it.
-    pub reserved: Resources,
 }

@@ -63,7 +63,9 @@ impl Registry {
                 Record::Master(_)
                 | Record::Framework(_)
                 | Record::Schedule(_)
-                | Record::MachineDown(_),
+                | Record::MachineDown(_)
+                | Record::Weight { .. }
+                | Record::Quota(_),
             )
             | Err(_) => None,
         }

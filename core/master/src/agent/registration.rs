@@ -151,6 +151,7 @@ impl Master {
         self.agents.registered.insert(id.clone(), agent);
         self.views.touch_agent(&id);
         self.start_pings(&id);
+        self.continue_allocator_recovery();
         self.publish_agent_added(&id);
     }
 
@@ -169,10 +170,14 @@ impl Master {
         })
     }
 
-    /// An agent with a fault domain cannot join a cluster whose master has none.
+    /// An agent with a fault domain cannot join a cluster whose master has none, nor one without where
+    /// the master demands one.
     pub(crate) fn validate_domain(&self, info: &AgentInfo) -> Result<(), String> {
         if info.domain.is_some() && self.config.domain.is_none() {
             return Err("agent has a domain but the master has none".to_owned());
+        }
+        if info.domain.is_none() && self.config.require_agent_domain {
+            return Err("agent has no domain but the master requires one".to_owned());
         }
         Ok(())
     }

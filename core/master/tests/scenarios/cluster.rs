@@ -77,6 +77,11 @@ impl Cluster {
         cluster
     }
 
+    /// What the next master is started with.
+    pub fn reconfigure(&mut self, config: Config) {
+        self.config = config;
+    }
+
     /// The master dies, and another takes over what is in the registry.
     pub fn restart(&mut self) -> Vec<Effect> {
         self.writes.clear();

@@ -18,6 +18,7 @@ mod maintenance;
 mod metrics;
 mod operation_feedback;
 mod operators;
+mod policy;
 mod reconciliation;
 mod reservations;
 mod subscriptions;

@@ -183,9 +183,9 @@ fn snapshots_share_what_did_not_change() {
     assert!(after.version > before.version);
     assert!(Arc::ptr_eq(&before.agents[&other.id], &after.agents[&other.id]));
     assert!(!Arc::ptr_eq(&before.agents[&agent.id], &after.agents[&agent.id]));
-    let role = &after.roles["*"];
+    let role = &after.roles()["*"];
     assert_eq!(role.frameworks, [scheduler.id]);
-    assert!(role.allocated.cpus().to_f64() >= 1.0);
+    assert!(role.allocated.get("cpus").to_f64() >= 1.0);
     let metric = |name: &str| after.metrics.iter().find(|it| it.0 == name).unwrap().1;
     assert_eq!(metric("master/cpus_total"), 8.0);
     assert_eq!(metric("master/cpus_used"), 1.0);

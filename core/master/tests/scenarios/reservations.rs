@@ -132,7 +132,7 @@ fn operations_and_launches_build_on_each_other() {
     // What the operations made is offered again at once; it was not declined.
     let again = offers(&effects, scheduler.connection).remove(0);
     assert!(again.resources.iter().any(|it| !it.reservations.is_empty()));
-    assert_eq!(view.roles["dev"].reserved.cpus().to_f64(), 2.0);
+    assert_eq!(view.roles()["dev"].reserved.get("cpus").to_f64(), 2.0);
 }
 
 #[test]

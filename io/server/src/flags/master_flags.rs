@@ -155,8 +155,12 @@ const AGENTS: &[Flag] = &[
     )
     .default("100%")
     .formerly(&["recovery_slave_removal_limit"]),
-    Flag::new("whitelist", Kind::Path, "A file of host names whose agents receive offers.")
-        .refused("use attributes and roles to keep tasks off agents"),
+    Flag::new(
+        "whitelist",
+        Kind::Path,
+        "A file of host names, one a line, whose agents alone receive offers. It is read again \
+        every five seconds; `*` stands for all hosts.",
+    ),
     Flag::new("max_executors_per_agent", Kind::Integer(0), "The most executors on one agent.")
         .formerly(&["max_executors_per_slave"])
         .refused("limit executors with agent resources"),
@@ -223,11 +227,9 @@ const ALLOCATION: &[Flag] = &[
         "The share of agents to wait for \
         after a restart when quota is set.",
     )
-    .default("0.8")
-    .ignored("quota is not in this version"),
+    .default("0.8"),
     Flag::new("allocator_recovery_timeout", Kind::Duration, "The longest such wait.")
-        .default("10mins")
-        .ignored("quota is not in this version"),
+        .default("10mins"),
     Flag::new(
         "offer_constraints_re2_max_mem",
         Kind::Bytes,
@@ -333,11 +335,15 @@ const OTHER: &[Flag] = &[
     Flag::new("webui_dir", Kind::Path, "Folder of the web pages.")
         .default("/usr/share/mesos/webui")
         .ignored("the pages are part of the program"),
-    Flag::new("domain", Kind::Json, "The region and zone of the master.")
-        .refused("fault domains are not in this version"),
+    Flag::new(
+        "domain",
+        Kind::Json,
+        "The region and zone of the master, such as \
+        {\"fault_domain\": {\"region\": {\"name\": \"eu\"}, \"zone\": {\"name\": \"eu-1\"}}}. Agents of \
+        other regions are offered to frameworks with the REGION_AWARE capability alone.",
+    ),
     Flag::new("require_agent_domain", Kind::Boolean, "Refuse agents without a region and zone.")
-        .default("false")
-        .refused("fault domains are not in this version"),
+        .default("false"),
     Flag::new("modules", Kind::Json, "Modules to load.").refused(NO_MODULES),
     Flag::new("modules_dir", Kind::Path, "Folder of module manifests.").refused(NO_MODULES),
     Flag::new("hooks", Kind::Text, "Hook modules.").refused(NO_MODULES),

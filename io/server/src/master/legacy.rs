@@ -1,6 +1,7 @@
 //! The endpoints from before `/api/v1` that are not renderings of the state.
 
 mod maintenance;
+mod policy;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +20,6 @@ use super::handler::MasterHandler;
 use super::operator_api::change;
 use super::{metrics, render};
 use crate::event_loop::Stopped;
-use crate::http::json::JsonWriter;
 use crate::http::{ContentType, Query, Rendered, Request, Response};
 use crate::metrics::{SystemStats, to_json};
 
@@ -44,8 +44,8 @@ pub(super) async fn answer(
         Endpoint::LoggingToggle => Ok(crate::logging::toggle(&request.query)),
         Endpoint::Files(read) => Ok(files(read, &request)),
         Endpoint::Teardown => teardown(handler, &request).await,
-        Endpoint::Weights => weights(handler, &request).await,
-        Endpoint::Quota => Ok(quota(&request)),
+        Endpoint::Weights => policy::weights(handler, &request).await,
+        Endpoint::Quota => policy::quota(handler, &request).await,
         Endpoint::MaintenanceSchedule => maintenance::schedule(handler, &request).await,
         Endpoint::MaintenanceStatus => maintenance::status(handler, &request).await,
         Endpoint::Machines(direction) => maintenance::machines(handler, direction, &request).await,
@@ -106,63 +106,6 @@ async fn teardown(handler: &MasterHandler, request: &Request) -> Result<Response
         ..Default::default()
     };
     change(handler, call, ContentType::Json).await
-}
-
-/// `/weights`.
-async fn weights(handler: &MasterHandler, request: &Request) -> Result<Response, Stopped> {
-    if request.is_read() {
-        let body = handler
-            .reads
-            .render(|snapshot| {
-                let mut json = JsonWriter::new();
-                json.array(|json| {
-                    for info in render::weight_infos(snapshot) {
-                        json.message(&info, Names::V0);
-                    }
-                });
-                json.into_bytes()
-            })
-            .await?;
-        return Ok(Response::json(body, request.query.get("jsonp")));
-    }
-    if request.method != Method::PUT {
-        return Ok(Response::method_not_allowed(&["GET", "PUT"], &request.method));
-    }
-    if let Err(error) = json::parse(&request.body) {
-        let text = format!(
-            "Failed to parse update weights request JSON '{}': {}",
-            String::from_utf8_lossy(&request.body),
-            json_error(&error, &request.body)
-        );
-        return Ok(Response::bad_request(text));
-    }
-    Ok(not_implemented("Changing weights on a running master"))
-}
-
-/// `/quota`: nothing is set, and nothing can be.
-fn quota(request: &Request) -> Response {
-    if request.is_read() {
-        let body = Arc::new(Rendered::new(b"{}".to_vec()));
-        return Response::json(body, request.query.get("jsonp"));
-    }
-    if request.method == Method::DELETE {
-        let path = request.path.trim_end_matches('/');
-        let role = path.rsplit_once("/quota/").map_or("", |(_, role)| role);
-        return Response::bad_request(format!(
-            "Failed to remove quota for path '{path}': Role '{role}' has no quota set"
-        ));
-    }
-    if request.method != Method::POST {
-        return Response::method_not_allowed(&["GET", "POST", "DELETE"], &request.method);
-    }
-    match json::parse(&request.body) {
-        Ok(_) => not_implemented("Quota"),
-        Err(error) => Response::bad_request(format!(
-            "Failed to parse set quota request JSON '{}': {}",
-            String::from_utf8_lossy(&request.body),
-            json_error(&error, &request.body)
-        )),
-    }
 }
 
 /// The operations on an agent's resources.

@@ -302,7 +302,8 @@ async fn read_detail(handler: &MasterHandler, detail: Detail) -> Result<Reply, S
             response::Type::GetMaintenanceSchedule
         }
         Detail::Quota => {
-            reply.get_quota = Some(response::GetQuota::default());
+            let status = render::quota_status(&*handler.reads.snapshot().await?);
+            reply.get_quota = Some(response::GetQuota { status, ..Default::default() });
             response::Type::GetQuota
         }
     };

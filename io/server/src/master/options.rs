@@ -1,6 +1,7 @@
 //! What a master is started with.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod allocation;
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
@@ -8,7 +9,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use master::Config;
+use protocol::mesos::DomainInfo;
 use protocol::pid::Pid;
+use protocol::{Message, Names};
 
 use crate::flags::Values;
 
@@ -42,6 +45,9 @@ pub struct MasterOptions {
     pub seed: Option<u64>,
     /// The cluster's name, shown to people.
     pub cluster: Option<String>,
+    /// A file of the names of hosts that receive offers, one a line; read again and again. Without it, all
+    /// do.
+    pub whitelist: Option<PathBuf>,
     /// What `/flags` shows.
     pub flags: Vec<(String, String)>,
     /// The settings of the state machine. `seed`, `pid` and `hostname` are replaced at the start.
@@ -61,6 +67,7 @@ impl Default for MasterOptions {
             registry: RegistryStore::InMemory,
             seed: None,
             cluster: None,
+            whitelist: None,
             flags: Vec::new(),
             settings: Config::new(0, Pid::EMPTY, String::new()),
         }
@@ -128,7 +135,9 @@ impl MasterOptions {
         }
         durations(values, &mut options.settings);
         numbers(values, &mut options.settings)?;
-        allocation(values, &mut options.settings)?;
+        allocation::read(values, &mut options.settings)?;
+        domain(values, &mut options.settings)?;
+        options.whitelist = allocation::whitelist(values);
         Ok(options)
     }
 
@@ -180,6 +189,7 @@ fn durations(values: &Values, settings: &mut Config) {
         ("agent_ping_timeout", &mut settings.agent_ping_timeout),
         ("agent_reregister_timeout", &mut settings.agent_reregister_timeout),
         ("allocation_interval", &mut settings.allocation_interval),
+        ("allocator_recovery_timeout", &mut settings.allocator_recovery_timeout),
         ("registry_gc_interval", &mut settings.registry_gc_interval),
         ("registry_max_agent_age", &mut settings.registry_max_agent_age),
     ] {
@@ -187,7 +197,6 @@ fn durations(values: &Values, settings: &mut Config) {
             *setting = duration;
         }
     }
-    settings.offer_timeout = values.duration("offer_timeout");
 }
 
 fn numbers(values: &Values, settings: &mut Config) -> Result<(), OptionsError> {
@@ -210,6 +219,7 @@ fn numbers(values: &Values, settings: &mut Config) -> Result<(), OptionsError> {
     }
     for (name, setting) in [
         ("root_submissions", &mut settings.root_submissions),
+        ("require_agent_domain", &mut settings.require_agent_domain),
         ("filter_gpu_resources", &mut settings.filter_gpu_resources),
         ("publish_per_framework_metrics", &mut settings.publish_per_framework_metrics),
     ] {
@@ -238,55 +248,18 @@ fn removal_interval(text: &str) -> Result<Duration, OptionsError> {
     per.checked_div(permits).ok_or_else(malformed)
 }
 
-fn allocation(values: &Values, settings: &mut Config) -> Result<(), OptionsError> {
-    let list = |name: &str| {
-        values.text(name).map(|text| {
-            let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-            names.map(str::to_owned).collect::<BTreeSet<String>>()
-        })
-    };
-    settings.roles = list("roles");
-    if let Some(names) = list("fair_sharing_excluded_resource_names") {
-        settings.fair_sharing_excluded_resource_names = names;
-    }
-    if let Some(text) = values.text("weights") {
-        settings.weights = weights(text)?;
-    }
-    const MINIMUM: &str = "min_allocatable_resources";
-    if let Some(text) = values.text(MINIMUM) {
-        let alternatives = resources::parse_alternatives(text)
-            .map_err(|error| refused(MINIMUM, text, error.to_string()))?;
-        let set = |quantities: &resources::Quantities| {
-            let pair = |(name, quantity): (&str, resources::Quantity)| {
-                (name.to_owned(), quantity.to_f64())
-            };
-            quantities.iter().map(pair).collect()
-        };
-        settings.min_allocatable_resources = alternatives.iter().map(set).collect();
+/// `--domain`: the region and zone of the master, which all masters of a cluster share in part.
+fn domain(values: &Values, settings: &mut Config) -> Result<(), OptionsError> {
+    const DOMAIN: &str = "domain";
+    if let Some(text) = values.text(DOMAIN) {
+        let domain = DomainInfo::from_json(text.as_bytes(), Names::V0)
+            .map_err(|error| refused(DOMAIN, text, error.to_string()))?;
+        if domain.fault_domain.is_none() {
+            return Err(refused(DOMAIN, text, "`domain` must define `fault_domain`"));
+        }
+        settings.domain = Some(domain);
     }
     Ok(())
-}
-
-/// `ads=2,search=3`.
-fn weights(text: &str) -> Result<BTreeMap<String, f64>, OptionsError> {
-    let mut weights = BTreeMap::new();
-    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-        let weight = pair.split_once('=').and_then(|(role, weight)| {
-            let weight = weight.trim().parse::<f64>().ok()?;
-            Some((role.trim().to_owned(), weight))
-        });
-        let Some((role, weight)) = weight else {
-            return Err(refused("weights", text, format!("'{pair}' is not role=weight")));
-        };
-        if !weight.is_finite() || weight <= 0.0 {
-            let reason = format!("the weight of '{role}' must be a positive number");
-            return Err(refused("weights", text, reason));
-        }
-        if weights.insert(role.clone(), weight).is_some() {
-            return Err(refused("weights", text, format!("role '{role}' is named twice")));
-        }
-    }
-    Ok(weights)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod client;
 mod errors;
 mod lifecycle;
+mod policy;
 mod reads;
 mod scheduler;
 mod streams;

@@ -8,14 +8,12 @@ use protocol::master::response::{
     GetAgents, GetExecutors, GetFrameworks, GetState, GetTasks, Type, get_agents, get_frameworks,
 };
 use protocol::master::{Event, Response, event};
-use protocol::mesos::{AgentInfo, Task, WeightInfo};
+use protocol::mesos::{AgentInfo, Task};
 
 use super::envelope::{Envelope, respond};
+use super::policy::weight_infos;
 use super::{all_frameworks, roles};
 use crate::http::ContentType;
-
-/// The weight of a role that was given none.
-const DEFAULT_WEIGHT: f64 = 1.0;
 
 /// What can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,18 +167,4 @@ fn weights(snapshot: &Snapshot) -> Response {
         ..Default::default()
     });
     Response { r#type: Some(Type::GetWeights), get_weights, ..Default::default() }
-}
-
-/// The roles whose weight was set to something else than the default.
-pub(in crate::master) fn weight_infos(snapshot: &Snapshot) -> Vec<WeightInfo> {
-    snapshot
-        .roles
-        .iter()
-        .filter(|(_, role)| (role.weight - DEFAULT_WEIGHT).abs() > f64::EPSILON)
-        .map(|(name, role)| WeightInfo {
-            role: Some(name.clone()),
-            weight: role.weight,
-            ..Default::default()
-        })
-        .collect()
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use master::view::{AgentView, FrameworkView, RoleView};
+use master::view::{AgentView, FrameworkView};
 use master::{Metrics, Snapshot};
 use protocol::master::Response;
 use protocol::master::response::get_frameworks::Framework;
@@ -99,13 +99,6 @@ fn snapshot() -> Result<Snapshot, Box<dyn std::error::Error>> {
         completed_frameworks.push(Arc::new(framework_view(framework, &tasks)?));
     }
     let info = response("v1_GET_MASTER")?.get_master.ok_or("no master")?;
-    let allocated = frameworks.values().map(|view| view.used_resources.clone()).sum();
-    let role = RoleView {
-        weight: 1.0,
-        frameworks: frameworks.keys().cloned().collect(),
-        allocated,
-        reserved: Resources::new(),
-    };
     Ok(Snapshot {
         maintenance: Arc::default(),
         version: 1,
@@ -116,7 +109,9 @@ fn snapshot() -> Result<Snapshot, Box<dyn std::error::Error>> {
         unreachable_agents: 0,
         frameworks,
         completed_frameworks,
-        roles: BTreeMap::from([("*".to_owned(), Arc::new(role))]),
+        weights: Arc::default(),
+        quotas: Arc::default(),
+        allowed_roles: None,
         metrics: Metrics::default(),
         framework_counts: BTreeMap::new(),
     })

@@ -187,8 +187,6 @@ async fn legacy_endpoints_refuse_as_mesos_does() -> TestResult {
 async fn what_is_not_there_is_refused_by_name() -> TestResult {
     let fixture = Fixture::start().await?;
     for call in [
-        r#"{"type":"UPDATE_QUOTA","update_quota":{"quota_configs":[]}}"#,
-        r#"{"type":"UPDATE_WEIGHTS","update_weights":{"weight_infos":[]}}"#,
         r#"{"type":"DRAIN_AGENT","drain_agent":{"agent_id":{"value":"a"}}}"#,
     ] {
         let answer = fixture.call(call).await?;
@@ -197,8 +195,6 @@ async fn what_is_not_there_is_refused_by_name() -> TestResult {
         assert!(answer.text().contains(name), "{}", answer.text());
     }
     for (method, path, body) in [
-        ("PUT", "/weights", "[]"),
-        ("POST", "/quota", "{}"),
         ("POST", "/maintenance/schedule", "{}"),
         ("POST", "/machine/down", "[{}]"),
     ] {
