@@ -52,14 +52,15 @@ impl Allocator {
         self.update_idle(agent);
     }
 
-    /// Changes total, capabilities, region, or whether it is active. A changed total clears the filters
-    /// for this agent: frameworks may want it now.
+    /// Changes total, capabilities, attributes, region, planned unavailability, or whether it is active. A
+    /// changed total, or changed attributes, clear the filters for this agent: frameworks may want it now.
     pub fn update_agent(&mut self, id: &AgentId, profile: AgentProfile) {
         let Some(agent) = self.agents.find(id) else { return };
         if self.agents[agent].profile == profile {
             return;
         }
-        if self.agents[agent].profile.total != profile.total {
+        let old = &self.agents[agent].profile;
+        if old.total != profile.total || old.attributes != profile.attributes {
             self.drop_agent_filters(agent);
         }
         self.set_agent_profile(agent, profile);

@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod explanations;
+mod fairness;
 mod maintenance;
 mod policies;
 mod properties;
@@ -224,6 +225,11 @@ fn a_filter_lets_more_than_was_refused_pass_but_not_less() {
     less.active = true;
     cluster.allocator.update_agent(&agent("A1"), less);
     assert!(cluster.allocate().is_empty(), "the filter outlives a disconnection");
+    let attributes = resources::Attributes::parse("rack:r1").unwrap().to_wire();
+    let described = AgentProfile { attributes: attributes.into(), ..with("cpus:4;mem:1024") };
+    cluster.allocator.update_agent(&agent("A1"), described);
+    assert_eq!(cluster.allocate(), ["F1 * A1"], "changed attributes clear it");
+    cluster.decline("F1", "A1", Some(60));
     cluster.allocator.update_agent(&agent("A1"), with("cpus:3;mem:1024"));
     assert_eq!(cluster.allocate(), ["F1 * A1"], "a changed total clears it");
 }
