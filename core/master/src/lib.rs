@@ -37,7 +37,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use allocator::Allocator;
-use protocol::mesos::{AgentId, FrameworkId, MasterInfo};
+use protocol::mesos::{AgentId, FrameworkId, MasterInfo, OfferId};
 use protocol::messages::MasterToAgent;
 use protocol::pid::Pid;
 use protocol::time::Timestamp;
@@ -94,6 +94,15 @@ struct IdCounts {
     frameworks: u64,
     agents: u64,
     offers: u64,
+}
+
+impl IdCounts {
+    /// The id of an offer or inverse offer.
+    fn next_offer(&mut self, master: &MasterInfo) -> OfferId {
+        let value = format!("{}-O{}", master.id, self.offers);
+        self.offers += 1;
+        OfferId { value, ..Default::default() }
+    }
 }
 
 impl Master {
@@ -168,6 +177,7 @@ impl Master {
             }
             Timer::FrameworkFailover(framework) => self.failover_timeout(&framework),
             Timer::OfferTimeout(offer) => self.rescind_offer(&offer),
+            Timer::InverseOfferTimeout(offer) => self.inverse_offer_timeout(&offer),
             Timer::SchedulerHeartbeat(framework, connection) => {
                 self.scheduler_heartbeat(framework, connection);
             }

@@ -4,6 +4,7 @@
 //! A machine is UP, or in the schedule: DRAINING until an operator starts the maintenance, DOWN until
 //! an operator stops it.
 
+mod inverse_offer;
 mod validation;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,6 +12,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::allocator::InverseOfferStatus;
 use protocol::maintenance::cluster_status::DrainingMachine;
 use protocol::maintenance::{ClusterStatus, Schedule};
 use protocol::master;
@@ -26,6 +28,7 @@ use crate::effect::{Effect, Response};
 use crate::event::RequestId;
 use crate::registry::{machine_down_change, machine_down_deletion, schedule_change};
 use crate::view::MaintenanceView;
+use inverse_offer::InverseOffers;
 
 pub(crate) use validation::readable;
 
@@ -76,6 +79,7 @@ pub(crate) struct Maintenance {
     /// Whether a change is being written.
     writing: bool,
     waiting: VecDeque<(RequestId, Box<master::Call>)>,
+    pub(crate) inverse_offers: InverseOffers,
 }
 
 /// A change that is written.
@@ -328,6 +332,7 @@ impl Master {
             agent.unavailability = unavailability;
             let profile = agent_profile(agent);
             let offers: Vec<_> = agent.offers.iter().cloned().collect();
+            self.void_inverse_offers(&id);
             self.allocator.update_agent(&id, profile);
             for offer in offers {
                 self.rescind_offer(&offer);
@@ -349,12 +354,22 @@ impl Master {
     /// What readers see of it.
     pub(crate) fn maintenance_view(&self) -> Arc<MaintenanceView> {
         let mut status = ClusterStatus::default();
-        for planned in self.maintenance.machines.values() {
+        let mut answers: BTreeMap<&Machine, Vec<InverseOfferStatus>> = BTreeMap::new();
+        let concerned = self.agents.registered.values().filter(|it| it.unavailability.is_some());
+        for agent in concerned {
+            let machine = Machine::of_agent(&agent.info.hostname, *agent.pid.address.ip());
+            if let Some((machine, _)) = self.maintenance.machines.get_key_value(&machine) {
+                answers.entry(machine).or_default().extend(self.inverse_offer_statuses(agent));
+            }
+        }
+        for (machine, planned) in &self.maintenance.machines {
             if planned.down {
                 status.down_machines.push(planned.id.clone());
             } else {
                 let id = planned.id.clone();
-                status.draining_machines.push(DrainingMachine { id, ..Default::default() });
+                let statuses = answers.remove(machine).unwrap_or_default();
+                let draining = DrainingMachine { id, statuses, ..Default::default() };
+                status.draining_machines.push(draining);
             }
         }
         Arc::new(MaintenanceView { schedule: self.maintenance.schedule.clone(), status })

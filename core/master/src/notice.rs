@@ -7,12 +7,13 @@ use protocol::internal::{
     FrameworkRegisteredMessage, FrameworkReregisteredMessage, LostSlaveMessage,
     RescindResourceOfferMessage, ResourceOffersMessage, StatusUpdate, StatusUpdateMessage,
 };
-use protocol::mesos::{AgentId, ExecutorId, FrameworkId, Offer, OfferId};
+use protocol::mesos::{AgentId, ExecutorId, FrameworkId, InverseOffer, Offer, OfferId};
 use protocol::messages::MasterToScheduler;
 use protocol::pid::Pid;
 use protocol::scheduler::Event;
 use protocol::scheduler::event::{
-    Error, Failure, Message, Offers, Rescind, Subscribed, Type, Update, UpdateOperationStatus,
+    Error, Failure, InverseOffers, Message, Offers, Rescind, RescindInverseOffer, Subscribed, Type,
+    Update, UpdateOperationStatus,
 };
 
 use crate::Master;
@@ -28,6 +29,10 @@ pub(crate) enum Notice {
     Offers(Vec<(Offer, Pid)>),
     /// An offer is void.
     Rescind(OfferId),
+    /// It is asked to give up agents that will be away (v1 only).
+    InverseOffers(Vec<InverseOffer>),
+    /// It need not answer an inverse offer any more (v1 only).
+    RescindInverseOffer(OfferId),
     /// The state of a task changed. `acknowledge_to` is the agent that waits for an
     /// acknowledgement, or the empty pid.
     Update { update: Box<StatusUpdate>, acknowledge_to: Pid },
@@ -84,8 +89,14 @@ impl Master {
             Notice::Update { .. } => Type::Update,
             Notice::AgentLost(_) | Notice::ExecutorExited { .. } => Type::Failure,
             Notice::Message { .. } => Type::Message,
-            // Drivers have no operation feedback.
-            Notice::Operation(_) if matches!(peer, Peer::Driver(_)) => return,
+            // Drivers have neither operation feedback nor inverse offers.
+            Notice::Operation(_) | Notice::InverseOffers(_) | Notice::RescindInverseOffer(_)
+                if matches!(peer, Peer::Driver(_)) =>
+            {
+                return;
+            }
+            Notice::InverseOffers(_) => Type::InverseOffers,
+            Notice::RescindInverseOffer(_) => Type::RescindInverseOffer,
             Notice::Operation(_) => Type::UpdateOperationStatus,
             Notice::Error(_) => Type::Error,
         };
@@ -120,6 +131,19 @@ impl Master {
             Notice::Rescind(offer_id) => Event {
                 r#type: Some(Type::Rescind),
                 rescind: Some(Rescind { offer_id, ..Default::default() }),
+                ..Default::default()
+            },
+            Notice::InverseOffers(inverse_offers) => Event {
+                r#type: Some(Type::InverseOffers),
+                inverse_offers: Some(InverseOffers { inverse_offers, ..Default::default() }),
+                ..Default::default()
+            },
+            Notice::RescindInverseOffer(inverse_offer_id) => Event {
+                r#type: Some(Type::RescindInverseOffer),
+                rescind_inverse_offer: Some(RescindInverseOffer {
+                    inverse_offer_id,
+                    ..Default::default()
+                }),
                 ..Default::default()
             },
             Notice::Update { update, .. } => Event {
@@ -213,8 +237,10 @@ impl Master {
                     ..Default::default()
                 })
             }
-            // Drivers have no operation feedback.
-            Notice::Operation(_) => return None,
+            // Drivers have neither operation feedback nor inverse offers.
+            Notice::Operation(_) | Notice::InverseOffers(_) | Notice::RescindInverseOffer(_) => {
+                return None;
+            }
             Notice::Error(message) => MasterToScheduler::FrameworkError(FrameworkErrorMessage {
                 message,
                 ..Default::default()

@@ -43,7 +43,7 @@ impl Master {
     /// When the allocator has something to do. Events that free or add resources make it due at once;
     /// filters that run out are looked after once in an allocation interval.
     pub(crate) fn allocation_due(&self) -> Option<Timestamp> {
-        if self.allocator.needs_allocation() {
+        if self.allocator.needs_allocation() || self.allocator.needs_inverse_offers(self.now) {
             return Some(self.now);
         }
         let expiry = self.allocator.next_expiry()?;
@@ -72,6 +72,7 @@ impl Master {
                 self.notify(&framework_id, Notice::Offers(offers));
             }
         }
+        self.make_inverse_offers();
     }
 
     /// Records an offer, and returns it in the form that the framework understands.
@@ -90,11 +91,7 @@ impl Master {
             return None;
         };
         let capabilities = framework.capabilities;
-        let id = OfferId {
-            value: format!("{}-O{}", self.info.id, self.ids.offers),
-            ..Default::default()
-        };
-        self.ids.offers += 1;
+        let id = self.ids.next_offer(&self.info);
         let offer = Offer {
             id: id.clone(),
             framework_id: framework_id.clone(),

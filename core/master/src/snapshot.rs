@@ -193,7 +193,9 @@ impl Master {
         let offers: Vec<_> = framework.offers.iter().filter_map(|id| self.offers.get(id)).collect();
         let offers: Vec<_> =
             offers.iter().map(|it| (Arc::clone(&it.offer), &it.resources)).collect();
-        framework_view(framework, &used, &executors, &offers, None)
+        let view = framework_view(framework, &used, &executors, &offers, None);
+        let inverse_offers = self.maintenance.inverse_offers.offers_of(&framework.id);
+        FrameworkView { inverse_offers, ..view }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "Mesos' metrics are doubles")]
@@ -315,6 +317,7 @@ pub(crate) fn framework_view(
         used_resources: total(&mut used.iter().copied()),
         offered_resources: total(&mut offers.iter().map(|(_, resources)| *resources)),
         offers: offers.iter().map(|(offer, _)| Arc::clone(offer)).collect(),
+        inverse_offers: Vec::new(),
         tasks: framework.tasks.values().cloned().collect(),
         unreachable_tasks: framework.unreachable_tasks.values().cloned().collect(),
         completed_tasks: framework.completed_tasks.iter().cloned().collect(),

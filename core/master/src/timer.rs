@@ -22,6 +22,8 @@ pub(crate) enum Timer {
     FrameworkFailover(FrameworkId),
     /// An offer was held for too long.
     OfferTimeout(OfferId),
+    /// An inverse offer was held for too long.
+    InverseOfferTimeout(OfferId),
     /// The next heartbeat on a v1 scheduler's stream.
     SchedulerHeartbeat(FrameworkId, ConnectionId),
     /// The next heartbeat on an operator's stream.

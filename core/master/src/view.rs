@@ -122,6 +122,8 @@ pub struct FrameworkView {
     pub offered_resources: Resources,
     /// Its outstanding offers, by id.
     pub offers: Vec<Arc<mesos::Offer>>,
+    /// Its outstanding inverse offers, by id.
+    pub inverse_offers: Vec<Arc<mesos::InverseOffer>>,
     /// Its tasks that have not ended, or whose end it has not acknowledged, by id.
     pub tasks: Vec<Arc<mesos::Task>>,
     /// Its tasks on unreachable agents, oldest first; bounded.

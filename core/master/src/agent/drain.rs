@@ -167,6 +167,7 @@ impl Master {
                     agent.drain_start_time = None;
                     if connected {
                         self.allocator.activate_agent(id);
+                        self.release_inverse_offers(id);
                     }
                 }
                 Participation::Deactivated => self.deactivate_agent_offers(id),

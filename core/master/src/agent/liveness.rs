@@ -128,6 +128,7 @@ impl Master {
         for offer in offers {
             self.rescind_offer(&offer);
         }
+        self.hold_inverse_offers_back(id);
         self.views.touch_agent(id);
     }
 

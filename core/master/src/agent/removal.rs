@@ -328,7 +328,11 @@ impl Master {
             self.rescind_offer(&offer);
         }
         self.forget_operations(id);
+        self.void_inverse_offers(id);
         if let Some(agent) = self.agents.registered.remove(id) {
+            if agent.unavailability.is_some() {
+                self.views.touch_maintenance();
+            }
             for timer in [agent.pings.timer, agent.reregister_timer].into_iter().flatten() {
                 self.timers.cancel(timer);
             }

@@ -272,6 +272,7 @@ impl Master {
         self.reconcile_agent(&id, &message.tasks, &message.executor_infos);
         if !was_connected && participates {
             self.allocator.activate_agent(&id);
+            self.release_inverse_offers(&id);
         }
         self.tell_drain(&id);
         self.synchronize_frameworks(pid, &message.frameworks);

@@ -97,8 +97,16 @@ impl Master {
                     call.update_framework.map(|it| *it).unwrap_or_default(),
                 );
             }
-            // No inverse offers are made, so none can be answered.
-            Type::AcceptInverseOffers | Type::DeclineInverseOffers => {}
+            Type::AcceptInverseOffers => {
+                let call = call.accept_inverse_offers.unwrap_or_default();
+                let filters = call.filters.as_ref();
+                self.answer_inverse_offers(id, &call.inverse_offer_ids, filters, true);
+            }
+            Type::DeclineInverseOffers => {
+                let call = call.decline_inverse_offers.unwrap_or_default();
+                let filters = call.filters.as_ref();
+                self.answer_inverse_offers(id, &call.inverse_offer_ids, filters, false);
+            }
             Type::Subscribe | Type::Unknown => return Response::NotImplemented(String::new()),
         }
         Response::Accepted

@@ -71,6 +71,7 @@ impl Master {
                 self.discard_offer(&offer, None);
             }
         }
+        self.withdraw_inverse_offers(id, rescind);
     }
 
     /// A framework stayed away for too long.

@@ -242,6 +242,7 @@ impl Master {
                 self.discard_offer(&offer, None);
             }
         }
+        self.repeat_inverse_offers(id);
         if let Presence::Connected { peer: old_peer, .. } = &old
             && !same_driver
         {

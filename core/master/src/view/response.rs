@@ -40,6 +40,7 @@ impl FrameworkView {
             reregistered_time: self.reregistered_time.map(time_info),
             unregistered_time: self.unregistered_time.map(time_info),
             offers: self.offers.iter().map(|offer| (**offer).clone()).collect(),
+            inverse_offers: self.inverse_offers.iter().map(|offer| (**offer).clone()).collect(),
             allocated_resources: self.used_resources.to_wire_endpoint(),
             offered_resources: self.offered_resources.to_wire_endpoint(),
             offer_constraints: self.offer_constraints.as_ref().map(|it| (**it).clone()),

@@ -2,17 +2,23 @@
 
 use std::time::Duration;
 
-use master::{Effect, Response};
+use master::{Effect, Event, Response};
+use protocol::allocator::inverse_offer_status::Status;
 use protocol::maintenance::{Schedule, Window};
 use protocol::master as api;
 use protocol::master::call::{
     DrainAgent, StartMaintenance, StopMaintenance, Type, UpdateMaintenanceSchedule,
 };
-use protocol::mesos::{DurationInfo, MachineId, TaskState, TimeInfo, Unavailability};
+use protocol::mesos::{
+    DurationInfo, Filters, FrameworkInfo, InverseOffer, MachineId, OfferId, TaskState, TimeInfo,
+    Unavailability,
+};
+use protocol::scheduler;
+use protocol::scheduler::call::{AcceptInverseOffers, DeclineInverseOffers, Type as CallType};
 
 use crate::cluster::{
-    Cluster, agent_pid, events, framework_info, names, offers, registered_id, registration,
-    reregistration, rescinded, statuses,
+    Cluster, Scheduler, agent_pid, events, framework_info, names, offers, registered_id,
+    registration, reregistration, rescinded, statuses,
 };
 
 fn machine(number: u8) -> MachineId {
@@ -233,6 +239,146 @@ fn an_agent_whose_machine_goes_down_during_its_admission_leaves_at_once() {
     cluster.writes_complete = true;
     cluster.advance(Duration::from_secs(1));
     assert!(cluster.registry.keys().all(|key| !key.starts_with("agent/")));
+}
+
+/// The inverse offers sent on a stream.
+fn inverse_offers(effects: &[Effect], scheduler: &Scheduler) -> Vec<InverseOffer> {
+    events(effects, scheduler.connection)
+        .iter()
+        .filter_map(|event| event.inverse_offers.as_ref())
+        .flat_map(|offers| offers.inverse_offers.clone())
+        .collect()
+}
+
+fn rescinded_inverse(effects: &[Effect], scheduler: &Scheduler) -> Vec<OfferId> {
+    events(effects, scheduler.connection)
+        .iter()
+        .filter_map(|event| event.rescind_inverse_offer.as_ref())
+        .map(|rescind| rescind.inverse_offer_id.clone())
+        .collect()
+}
+
+fn answer(id: &OfferId, accept: bool, seconds: f64) -> scheduler::Call {
+    let filters = Some(Filters { refuse_seconds: Some(seconds), ..Default::default() });
+    let inverse_offer_ids = vec![id.clone()];
+    if accept {
+        scheduler::Call {
+            r#type: Some(CallType::AcceptInverseOffers),
+            accept_inverse_offers: Some(AcceptInverseOffers {
+                inverse_offer_ids,
+                filters,
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    } else {
+        scheduler::Call {
+            r#type: Some(CallType::DeclineInverseOffers),
+            decline_inverse_offers: Some(DeclineInverseOffers {
+                inverse_offer_ids,
+                filters,
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+}
+
+fn answers(cluster: &mut Cluster) -> Vec<Status> {
+    let view = cluster.master.snapshot();
+    let machine = &view.maintenance.status.draining_machines[0];
+    machine.statuses.iter().map(|status| status.status).collect()
+}
+
+#[test]
+fn frameworks_are_asked_to_give_up_what_they_hold() {
+    let (mut cluster, agent, scheduler, offer) = Cluster::with_offer(framework_info("jobs"));
+    cluster.running_task(&agent, &scheduler, &offer, "t");
+    let effects = done(&mut cluster, update(vec![window(vec![machine(1)], 5)]));
+    let asked = inverse_offers(&effects, &scheduler).remove(0);
+    assert_eq!(asked.agent_id.as_ref(), Some(&agent.id));
+    assert_eq!(asked.framework_id, scheduler.id);
+    assert_eq!(asked.unavailability.start.nanoseconds, 5);
+    assert!(asked.resources.is_empty() && asked.url.is_some());
+    assert!(answers(&mut cluster).is_empty());
+    let view = cluster.master.snapshot();
+    assert_eq!(*view.frameworks[&scheduler.id].inverse_offers[0], asked);
+
+    // A refusal holds for its time; then the framework is asked again.
+    let (response, _) = cluster.call(&scheduler, answer(&asked.id, false, 30.0));
+    assert_eq!(response, Response::Accepted);
+    assert_eq!(answers(&mut cluster), [Status::Decline]);
+    let effects = cluster.advance_with_pongs(Duration::from_secs(28), &[&agent]);
+    assert!(inverse_offers(&effects, &scheduler).is_empty());
+    let effects = cluster.advance(Duration::from_secs(4));
+    let asked = inverse_offers(&effects, &scheduler).remove(0);
+    cluster.call(&scheduler, answer(&asked.id, true, 1e6));
+    assert_eq!(answers(&mut cluster), [Status::Accept]);
+    // An answer to what is answered is nothing.
+    cluster.call(&scheduler, answer(&asked.id, false, 1.0));
+    assert_eq!(answers(&mut cluster), [Status::Accept]);
+
+    // Another plan is another question.
+    let effects = done(&mut cluster, update(vec![window(vec![machine(1)], 6)]));
+    let asked = inverse_offers(&effects, &scheduler).remove(0);
+    assert!(answers(&mut cluster).is_empty());
+    let effects = done(&mut cluster, update(vec![]));
+    assert_eq!(rescinded_inverse(&effects, &scheduler), [asked.id]);
+    assert!(inverse_offers(&effects, &scheduler).is_empty());
+}
+
+#[test]
+fn nobody_is_asked_about_an_agent_that_is_away() {
+    let info = FrameworkInfo { checkpoint: Some(true), ..framework_info("jobs") };
+    let (mut cluster, agent, scheduler, offer) = Cluster::with_offer(info);
+    cluster.running_task(&agent, &scheduler, &offer, "t");
+    let effects = done(&mut cluster, update(vec![window(vec![machine(1)], 5)]));
+    let asked = inverse_offers(&effects, &scheduler).remove(0);
+    let effects = cluster.event(Event::Exited { pid: agent.pid.clone() });
+    assert_eq!(rescinded_inverse(&effects, &scheduler), [asked.id]);
+    // A plan that changes meanwhile is for later.
+    let effects = done(&mut cluster, update(vec![window(vec![machine(1)], 6)]));
+    assert!(inverse_offers(&effects, &scheduler).is_empty());
+    let view = cluster.master.snapshot();
+    let framework = &view.frameworks[&scheduler.id];
+    let message = protocol::internal::ReregisterSlaveMessage {
+        tasks: framework.tasks.iter().map(|task| (**task).clone()).collect(),
+        frameworks: vec![(*framework.info).clone()],
+        ..reregistration(&agent)
+    };
+    let effects = cluster.agent_message(&agent.pid, message);
+    let asked = inverse_offers(&effects, &scheduler).remove(0);
+    assert_eq!(asked.unavailability.start.nanoseconds, 6);
+    let effects = done(&mut cluster, start(vec![machine(1)]));
+    assert_eq!(rescinded_inverse(&effects, &scheduler), [asked.id]);
+    assert!(cluster.master.snapshot().frameworks[&scheduler.id].inverse_offers.is_empty());
+}
+
+#[test]
+fn a_framework_that_returns_is_asked_again_and_a_slow_one_anew() {
+    let mut slow = crate::cluster::config();
+    slow.offer_timeout = Some(Duration::from_secs(60));
+    let mut cluster = Cluster::with(slow);
+    let agent = cluster.add_agent(1);
+    let info = FrameworkInfo { failover_timeout: Some(1e6), ..framework_info("jobs") };
+    let (scheduler, effects) = cluster.subscribe(info.clone());
+    let offer = offers(&effects, scheduler.connection).remove(0);
+    cluster.running_task(&agent, &scheduler, &offer, "t");
+    let effects = done(&mut cluster, update(vec![window(vec![machine(1)], 5)]));
+    let first = inverse_offers(&effects, &scheduler).remove(0);
+
+    let effects = cluster.advance_with_pongs(Duration::from_secs(61), &[&agent]);
+    assert_eq!(rescinded_inverse(&effects, &scheduler), [first.id]);
+    let second = inverse_offers(&effects, &scheduler).remove(0);
+
+    let info = FrameworkInfo { id: Some(scheduler.id.clone()), ..info };
+    let (scheduler, effects) = cluster.subscribe(info.clone());
+    let third = inverse_offers(&effects, &scheduler).remove(0);
+    assert_ne!(second.id, third.id);
+    cluster.event(Event::ConnectionClosed { connection: scheduler.connection });
+    assert!(cluster.master.snapshot().frameworks[&scheduler.id].inverse_offers.is_empty());
+    let (scheduler, effects) = cluster.subscribe(info);
+    assert_eq!(inverse_offers(&effects, &scheduler).len(), 1);
 }
 
 #[test]
