@@ -43,6 +43,7 @@ fn framework_view(
         tasks.iter().filter(|task| task.framework_id == id).cloned().map(Arc::new).collect()
     };
     Ok(FrameworkView {
+        inverse_offers: Vec::new(),
         info: Arc::new(framework.framework_info.clone()),
         pid: None,
         active: framework.active,
