@@ -2,7 +2,8 @@
 
 Usage: pymesos_scheduler.py SCENARIO MASTER COUNT [--retry] [PYTHON EXECUTOR]
 
-With --retry a task that was lost with its agent is launched again, as frameworks do.
+With --retry a task that was lost with its agent is launched again, and a message that
+was not answered is sent again, as frameworks do: Mesos promises no delivery of messages.
 
 Prints one JSON object a line; the last has the key "done" when the scenario
 went as it should. Exits 0 only then.
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 
-from pymesos import MesosSchedulerDriver, Scheduler, encode_data
+from pymesos import MesosSchedulerDriver, Scheduler, decode_data, encode_data
 
 TERMINAL = {
     "TASK_FINISHED",
@@ -156,10 +157,13 @@ class Sleepers(Recorder):
 class Executor(Recorder):
     """COUNT tasks run by one pymesos executor on each agent, with a message each way."""
 
+    repeat_seconds = 2
+
     def __init__(self, count, python, executor):
         super().__init__(count)
         self.command = "%s %s" % (python, executor)
-        self.echoes = 0
+        self.running = {}
+        self.echoed = set()
 
     def task(self, number, offer):
         task = super().task(number, offer)
@@ -191,18 +195,28 @@ class Executor(Recorder):
 
     def updated(self, driver, task_id, update):
         if update["state"] == "TASK_RUNNING":
-            driver.sendFrameworkMessage(
-                update["executor_id"], update["agent_id"], encode_data(task_id.encode())
-            )
+            self.running[task_id] = (update["executor_id"], update["agent_id"])
+            self.send(driver, task_id)
+
+    def send(self, driver, task_id):
+        """Sends a task its message, and again until it is echoed if messages may get lost."""
+        if task_id in self.echoed or self.finished.is_set():
+            return
+        if self.retries:
+            timer = threading.Timer(self.repeat_seconds, self.send, [driver, task_id])
+            timer.daemon = True
+            timer.start()
+        executor_id, agent_id = self.running[task_id]
+        driver.sendFrameworkMessage(executor_id, agent_id, encode_data(task_id.encode()))
 
     def frameworkMessage(self, driver, executor_id, agent_id, message):
-        self.echoes += 1
-        say(echo=self.echoes)
+        self.echoed.add(decode_data(message).decode())
+        say(echoes=len(self.echoed))
         if self.complete():
             self.finished.set()
 
     def complete(self):
-        return super().complete() and self.echoes == self.count
+        return super().complete() and set(self.states) <= self.echoed
 
 
 class Kill(Recorder):
