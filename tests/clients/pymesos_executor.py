@@ -1,7 +1,12 @@
-"""An executor written against an unchanged pymesos 0.3.15: each task finishes once it was told so."""
+"""An executor written against an unchanged pymesos 0.3.15: each task finishes once it was told so.
+
+pymesos raises when the agent is away while an update is sent and does not keep the update: an
+executor that outlives its agent has to send it again itself, with the uuid that it got at first.
+"""
 
 import sys
 import threading
+import time
 
 from pymesos import Executor, MesosExecutorDriver, decode_data
 
@@ -21,7 +26,11 @@ class Echo(Executor):
     def frameworkMessage(self, driver, message):
         name = decode_data(message).decode()
         print("message", name, flush=True)
-        driver.sendFrameworkMessage(message)
+        try:
+            driver.sendFrameworkMessage(message)
+        except Exception as error:
+            # The scheduler asks again when it hears no echo.
+            print("not echoed:", error, flush=True)
         task = self.tasks.pop(name, None)
         if task is not None:
             self.update(driver, task, "TASK_FINISHED")
@@ -34,7 +43,16 @@ class Echo(Executor):
     def update(self, driver, task, state):
         # pymesos calls back on the thread that reads events: sending needs another.
         status = {"task_id": task["task_id"], "state": state}
-        threading.Thread(target=driver.sendStatusUpdate, args=[status]).start()
+        threading.Thread(target=self.deliver, args=[driver, status], daemon=True).start()
+
+    def deliver(self, driver, status):
+        while True:
+            try:
+                driver.sendStatusUpdate(status)
+                return
+            except Exception as error:
+                print("not sent:", error, flush=True)
+                time.sleep(0.5)
 
 
 if __name__ == "__main__":

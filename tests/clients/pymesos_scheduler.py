@@ -309,7 +309,11 @@ class Reconcile(Recorder):
         return task
 
     def statusUpdate(self, driver, update):
-        if update.get("reason") == "REASON_RECONCILIATION":
+        # An agent that never got a task after its restart says so with this reason too.
+        if (
+            update.get("reason") == "REASON_RECONCILIATION"
+            and update.get("source") == "SOURCE_MASTER"
+        ):
             self.answers.setdefault(update["task_id"]["value"], []).append(update["state"])
             say(reconciled=update["task_id"]["value"], state=update["state"])
             if "uuid" in update:

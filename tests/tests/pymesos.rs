@@ -35,7 +35,9 @@ fn scheduler(cluster: &Cluster, scenario: &str, count: &str, more: &[&str]) -> P
 
 fn assert_done(cluster: &Cluster, mut scheduler: Process) {
     let code = scheduler.wait(SCENARIO_LIMIT);
-    assert_eq!(code, 0, "{}{}", scheduler.logs(), cluster.logs());
+    if code != 0 {
+        panic!("exit code {code}\n{}{}{:#}", scheduler.logs(), cluster.logs(), cluster.state());
+    }
     assert!(scheduler.logs().contains("\"done\""), "{}", scheduler.logs());
 }
 

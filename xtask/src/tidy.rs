@@ -10,6 +10,7 @@ use crate::command::{cargo, command, output, root};
 /// Crates from the bottom up; a crate may depend on crates of a lower rank only.
 const RANKS: &[(&str, u32)] = &[
     ("protocol", 0),
+    ("authentication", 1),
     ("resources", 1),
     ("allocator", 2),
     ("agent", 3),
@@ -28,7 +29,7 @@ const RANKS: &[(&str, u32)] = &[
 
 /// What crates below `core/` may use besides each other. No runtime, no clock, no sockets.
 const CORE_DEPENDENCIES: &[&str] =
-    &["base64", "indexmap", "regex-automata", "serde_json", "thiserror"];
+    &["base64", "hmac", "indexmap", "md-5", "regex-automata", "serde_json", "thiserror"];
 
 /// What our own scheduler library and command line may use of ours: what a stranger could.
 const FRAMEWORK_DEPENDENCIES: &[&str] = &["protocol"];

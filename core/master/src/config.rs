@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use authentication::Credentials;
+use authentication::cram_md5::ChallengeKey;
 use protocol::mesos;
 use protocol::pid::Pid;
 
@@ -18,6 +20,16 @@ pub struct Config {
     pub hostname: String,
     /// `MasterInfo.version` and what `/version` says; Mesos' number, which peers compare.
     pub version: String,
+    /// `--authenticate_frameworks`: drivers must authenticate before they subscribe.
+    pub authenticate_frameworks: bool,
+    /// `--authenticate_agents`: agents must authenticate before they register.
+    pub authenticate_agents: bool,
+    /// `--credentials`: who may authenticate. Without them every attempt is answered with an error.
+    pub credentials: Option<Credentials>,
+    /// `--authentication_v0_timeout`: how long one attempt may take.
+    pub authentication_timeout: Duration,
+    /// What the challenges of authentications are derived from.
+    pub challenge_key: ChallengeKey,
     /// `--domain`.
     pub domain: Option<mesos::DomainInfo>,
     /// `--require_agent_domain`: whether agents without a region and zone are kept out.
@@ -84,6 +96,11 @@ impl Config {
             pid,
             hostname,
             version: "1.12.0".to_owned(),
+            authenticate_frameworks: false,
+            authenticate_agents: false,
+            credentials: None,
+            authentication_timeout: Duration::from_secs(15),
+            challenge_key: ChallengeKey::default(),
             domain: None,
             require_agent_domain: false,
             agent_ping_timeout: Duration::from_secs(15),

@@ -1,8 +1,8 @@
 //! Messages of v0 scheduler drivers: `mesos.scheduler.Call`, and the older messages that say the same.
 
 use protocol::internal::{
-    AuthenticationErrorMessage, DeactivateFrameworkMessage, FrameworkErrorMessage,
-    FrameworkToExecutorMessage, KillTaskMessage, LaunchTasksMessage, ReconcileTasksMessage,
+    DeactivateFrameworkMessage, FrameworkErrorMessage, FrameworkToExecutorMessage,
+    KillTaskMessage, LaunchTasksMessage, ReconcileTasksMessage,
     ReregisterFrameworkMessage, ReviveOffersMessage, StatusUpdateAcknowledgementMessage,
 };
 use protocol::mesos::offer::Operation;
@@ -17,6 +17,7 @@ use protocol::{scheduler, scheduler_v0};
 
 use crate::Master;
 use crate::effect::{Effect, Response};
+use crate::event::Event;
 use crate::framework::Peer;
 use crate::framework::subscribe::Subscription;
 use crate::metrics::Counter;
@@ -25,18 +26,15 @@ use crate::validation;
 
 impl Master {
     pub(crate) fn driver_message(&mut self, from: Pid, message: SchedulerToMaster) {
+        if subscribes(&message) && self.is_authenticating(&from) {
+            self.wait_for_authentication(&from, Event::SchedulerMessage {
+                from: from.clone(),
+                message: Box::new(message),
+            });
+            return;
+        }
         match message {
-            SchedulerToMaster::Authenticate(message) => {
-                self.metrics.add(Counter::MessagesAuthenticate);
-                let to = message.pid.parse().unwrap_or(from);
-                self.send_to_driver(
-                    to,
-                    MasterToScheduler::AuthenticationError(AuthenticationErrorMessage {
-                        error: Some("No authenticator loaded".to_owned()),
-                        ..Default::default()
-                    }),
-                );
-            }
+            SchedulerToMaster::Authenticate(message) => self.authenticate(from, &message),
             SchedulerToMaster::Call(call) => self.driver_call(from, call),
             SchedulerToMaster::RegisterFramework(message) => {
                 let mut info = message.framework;
@@ -152,7 +150,11 @@ impl Master {
         }
     }
 
-    fn driver_subscribe(&mut self, from: Pid, subscription: Subscription, force: bool) {
+    fn driver_subscribe(&mut self, from: Pid, mut subscription: Subscription, force: bool) {
+        if let Err(error) = self.authenticated_driver(&from, &mut subscription.info) {
+            self.driver_error(from, error);
+            return;
+        }
         let named = subscription.info.id.clone().filter(|id| !id.value.is_empty());
         if let Some(known) = self.frameworks.by_pid.get(&from).cloned() {
             match named {
@@ -243,6 +245,24 @@ impl Master {
 
     fn send_to_driver(&mut self, to: Pid, message: MasterToScheduler) {
         self.effects.push(Effect::SendToDriver { to, message: Box::new(message) });
+    }
+}
+
+/// Whether a message is one of those that a driver must be authenticated for.
+fn subscribes(message: &SchedulerToMaster) -> bool {
+    match message {
+        SchedulerToMaster::Call(call) => call.subscribe.is_some(),
+        SchedulerToMaster::RegisterFramework(_) | SchedulerToMaster::ReregisterFramework(_) => true,
+        SchedulerToMaster::Authenticate(_)
+        | SchedulerToMaster::UnregisterFramework(_)
+        | SchedulerToMaster::DeactivateFramework(_)
+        | SchedulerToMaster::ResourceRequest(_)
+        | SchedulerToMaster::LaunchTasks(_)
+        | SchedulerToMaster::ReviveOffers(_)
+        | SchedulerToMaster::KillTask(_)
+        | SchedulerToMaster::StatusUpdateAcknowledgement(_)
+        | SchedulerToMaster::ReconcileTasks(_)
+        | SchedulerToMaster::FrameworkToExecutor(_) => false,
     }
 }
 

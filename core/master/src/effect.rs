@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::messages::{MasterToAgent, MasterToScheduler};
+use protocol::messages::{Authentication, MasterToAgent, MasterToScheduler};
 use protocol::pid::Pid;
 use protocol::uuid::Uuid;
 use protocol::{master, scheduler};
@@ -46,6 +46,15 @@ pub enum Effect {
         to: Pid,
         /// The message.
         message: Box<MasterToScheduler>,
+    },
+    /// Send a libprocess message, as one of the master's authentication sessions.
+    SendAuthentication {
+        /// The session, the name of an actor.
+        actor: String,
+        /// The receiver.
+        to: Pid,
+        /// The message.
+        message: Box<Authentication>,
     },
     /// Keep a persistent connection to the address of `pid` and report its end as `Event::Exited { pid }`.
     Link {

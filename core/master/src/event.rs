@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use protocol::messages::{AgentToMaster, SchedulerToMaster};
+use protocol::messages::{AgentToMaster, Authentication, SchedulerToMaster};
 use protocol::pid::Pid;
 use protocol::{master, scheduler};
 
@@ -45,6 +45,16 @@ pub enum Event {
         from: Pid,
         /// The decoded message.
         message: Box<SchedulerToMaster>,
+    },
+    /// A libprocess message to one of the master's authentication sessions, whose names begin with
+    /// [`SESSION_ACTOR`](crate::SESSION_ACTOR).
+    Authentication {
+        /// The sender.
+        from: Pid,
+        /// The session.
+        actor: String,
+        /// The decoded message.
+        message: Box<Authentication>,
     },
     /// The outbound connection to a linked pid broke, or could not be made.
     ///

@@ -16,6 +16,7 @@ pub mod view;
 
 mod accept;
 mod agent;
+mod authentication;
 mod driver;
 mod durable;
 mod framework;
@@ -49,7 +50,10 @@ pub use crate::event::{ConnectionId, Event, RequestId, WriteId};
 pub use crate::metrics::{Counter, Metrics};
 pub use crate::view::Snapshot;
 
+pub use crate::authentication::SESSION_ACTOR;
+
 use crate::agent::{Agent, Agents};
+use crate::authentication::Authentications;
 use crate::durable::Writes;
 use crate::framework::{Framework, Frameworks};
 use crate::maintenance::Maintenance;
@@ -73,6 +77,7 @@ pub struct Master {
     uuids: UuidSource,
     /// How many ids of each kind this master has given out.
     ids: IdCounts,
+    authentications: Authentications,
     agents: Agents,
     frameworks: Frameworks,
     offers: Offers,
@@ -112,6 +117,9 @@ impl Master {
         match event {
             Event::AgentMessage { from, message } => self.agent_message(from, *message),
             Event::SchedulerMessage { from, message } => self.driver_message(from, *message),
+            Event::Authentication { from, actor, message } => {
+                self.authentication_message(&from, &actor, &message);
+            }
             Event::Exited { pid } => self.exited(&pid),
             Event::SchedulerSubscribe { request, connection, stream_id, call, principal } => {
                 self.scheduler_subscribe(
@@ -176,6 +184,9 @@ impl Master {
                 self.run_removals();
             }
             Timer::FrameworkFailover(framework) => self.failover_timeout(&framework),
+            Timer::Authentication(client, attempt) => {
+                self.authentication_timeout(&client, attempt);
+            }
             Timer::OfferTimeout(offer) => self.rescind_offer(&offer),
             Timer::InverseOfferTimeout(offer) => self.inverse_offer_timeout(&offer),
             Timer::SchedulerHeartbeat(framework, connection) => {

@@ -40,6 +40,7 @@ impl Master {
             elected_time: now,
             uuids,
             ids: IdCounts::default(),
+            authentications: crate::Authentications::default(),
             agents: Agents::default(),
             frameworks: crate::Frameworks::default(),
             offers: BTreeMap::new(),

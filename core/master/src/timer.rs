@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::mesos::{AgentId, FrameworkId, OfferId};
+use protocol::pid::Pid;
 use protocol::time::Timestamp;
 
 use crate::event::ConnectionId;
@@ -20,6 +21,8 @@ pub(crate) enum Timer {
     AgentRemoval,
     /// A disconnected framework has not resubscribed in time.
     FrameworkFailover(FrameworkId),
+    /// An authentication takes too long; with the number of the attempt.
+    Authentication(Pid, u64),
     /// An offer was held for too long.
     OfferTimeout(OfferId),
     /// An inverse offer was held for too long.

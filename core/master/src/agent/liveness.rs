@@ -74,6 +74,7 @@ impl Master {
 
     /// A link broke: the peer is an agent or a v0 driver.
     pub(crate) fn exited(&mut self, pid: &Pid) {
+        self.forget_principal(pid);
         if let Some(framework) = self.frameworks.by_pid.get(pid).cloned() {
             self.framework_exited(&framework);
         }

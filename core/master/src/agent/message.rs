@@ -1,30 +1,35 @@
 //! Messages of agents, one handler each.
 
-use protocol::internal::{
-    AuthenticationErrorMessage, ExecutorToFrameworkMessage, ExitedExecutorMessage,
-};
-use protocol::messages::{AgentToMaster, MasterToAgent};
+use protocol::internal::{ExecutorToFrameworkMessage, ExitedExecutorMessage};
+use protocol::messages::AgentToMaster;
 use protocol::pid::Pid;
 
 use crate::Master;
+use crate::event::Event;
 use crate::metrics::Counter;
 use crate::notice::Notice;
 
 impl Master {
     pub(crate) fn agent_message(&mut self, from: Pid, message: AgentToMaster) {
-        match message {
-            AgentToMaster::Authenticate(message) => {
-                self.metrics.add(Counter::MessagesAuthenticate);
-                // The answer goes to the actor that waits for it, not to the one that asked.
-                let to = message.pid.parse().unwrap_or(from);
-                self.send_to_agent(
-                    &to,
-                    MasterToAgent::AuthenticationError(AuthenticationErrorMessage {
-                        error: Some("No authenticator loaded".to_owned()),
-                        ..Default::default()
-                    }),
-                );
+        let registers =
+            matches!(message, AgentToMaster::RegisterSlave(_) | AgentToMaster::ReregisterSlave(_));
+        if registers {
+            if self.is_authenticating(&from) {
+                self.wait_for_authentication(&from, Event::AgentMessage {
+                    from: from.clone(),
+                    message: Box::new(message),
+                });
+                return;
             }
+            let is_proven = self.use_principal(&from).is_some();
+            if self.config.authenticate_agents && !is_proven {
+                // It authenticates and registers again by itself.
+                self.metrics.add(Counter::DroppedMessages);
+                return;
+            }
+        }
+        match message {
+            AgentToMaster::Authenticate(message) => self.authenticate(from, &message),
             AgentToMaster::RegisterSlave(message) => self.register_agent(from, message),
             AgentToMaster::ReregisterSlave(message) => self.reregister_agent(from, message),
             AgentToMaster::UnregisterSlave(message) => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use master::{Counter, Effect, Event, Response};
 use protocol::internal::{
-    AuthenticateMessage, RegisterSlaveMessage, ReregisterSlaveMessage, UnregisterSlaveMessage,
+    RegisterSlaveMessage, ReregisterSlaveMessage, UnregisterSlaveMessage,
 };
 use protocol::master::Call;
 use protocol::master::call::{MarkAgentGone, Type};
@@ -103,18 +103,6 @@ fn old_and_invalid_agents_are_ignored() {
     }
     let counted = cluster.master.snapshot().metrics.counter(Counter::DroppedMessages);
     assert_eq!(counted, 4);
-}
-
-#[test]
-fn authentication_is_refused() {
-    let mut cluster = Cluster::new();
-    let message = AuthenticateMessage {
-        pid: "crammd5-authenticatee(1)@10.0.0.1:5051".to_owned(),
-        ..Default::default()
-    };
-    let effects = cluster.agent_message(&agent_pid(1), message);
-    let to = "crammd5-authenticatee(1)@10.0.0.1:5051".parse().unwrap();
-    assert_eq!(names(&effects, &to), ["AuthenticationErrorMessage"]);
 }
 
 #[test]

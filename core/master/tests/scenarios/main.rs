@@ -7,6 +7,7 @@
 )]
 
 mod agents;
+mod authentication;
 mod calls;
 mod chaos;
 mod cluster;
