@@ -53,10 +53,11 @@ impl Agent {
         let response = match self.admit_call(&call) {
             Ok(None) => Response::accepted(),
             Ok(Some(key)) => {
-                // The answer only says that the call arrived; ACKNOWLEDGED says that it is safe.
-                let response = Response::accepted();
-                self.outbox.send_now(Effect::Respond { request, response });
                 self.dispatch_call(now, &key, call);
+                // Mesos answers before it has stored anything, and an executor has to repeat what was
+                // not acknowledged. Some libraries never do: for them the answer itself means safe.
+                let response = Response::accepted();
+                self.outbox.send(Effect::Respond { request, response });
                 return;
             }
             Err(response) => response,

@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 
 use coordination::{EmbeddedFile, InMemory, Registry, RegistryError};
 use libprocess::{BindError, Incoming, Node, NodeOptions};
+use master::SESSION_ACTOR;
 use master::event::Event;
 use master::registry::{Record, RecordError};
 use protocol::pid::Pid;
@@ -155,6 +156,7 @@ impl MasterServer {
         });
         let (shutdown, stopping) = watch::channel(false);
         node.register_actor(MASTER_ACTOR);
+        node.register_actor_prefix(SESSION_ACTOR);
         tokio::spawn(take_incoming(incoming, handler, inputs.clone(), stopping));
         tracing::info!(%address, hostname, "the master leads");
         let threads = Some((loop_thread, storage_thread));
@@ -303,7 +305,9 @@ async fn take_incoming(
                 tokio::spawn(serve(socket, received, peer, handler, stopping.clone()));
                 continue;
             }
-            Incoming::Message { from, actor: _, name, body } => peer_event(&from, &name, &body),
+            Incoming::Message { from, actor, name, body } => {
+                peer_event(&from, &actor, &name, &body)
+            }
             Incoming::Exited { pid } => Some(Event::Exited { pid }),
         };
         if let Some(event) = event

@@ -310,8 +310,19 @@ impl World {
         executor: &str,
         status: mesos::TaskStatus,
     ) -> Response {
+        let request = self.begin_update(framework, executor, status);
+        self.answer(request).expect("the call is answered")
+    }
+
+    /// Sends an update of an executor, whose answer may have to wait.
+    pub(super) fn begin_update(
+        &mut self,
+        framework: &str,
+        executor: &str,
+        status: mesos::TaskStatus,
+    ) -> RequestId {
         let update = executor_api::call::Update { status, ..Default::default() };
-        self.call(executor_api::Call {
+        self.begin_call(executor_api::Call {
             framework_id: framework_id(framework),
             executor_id: executor_id(executor),
             r#type: Some(executor_api::call::Type::Update),
@@ -321,16 +332,25 @@ impl World {
     }
 
     pub(super) fn call(&mut self, call: executor_api::Call) -> Response {
+        let request = self.begin_call(call);
+        self.answer(request).expect("the call is answered")
+    }
+
+    fn begin_call(&mut self, call: executor_api::Call) -> RequestId {
         self.next += 1;
         let request = RequestId(self.next);
         self.handle(Event::ExecutorCall { request, call: Box::new(call) });
+        request
+    }
+
+    /// Takes the answer to a call out of the effects.
+    pub(super) fn answer(&mut self, request: RequestId) -> Option<Response> {
         let position = self
             .effects
             .iter()
-            .position(|it| matches!(it, Effect::Respond { request: of, .. } if *of == request))
-            .expect("the call is answered");
+            .position(|it| matches!(it, Effect::Respond { request: of, .. } if *of == request))?;
         match self.effects.remove(position) {
-            Effect::Respond { response, .. } => response,
+            Effect::Respond { response, .. } => Some(response),
             other => panic!("{other:?}"),
         }
     }

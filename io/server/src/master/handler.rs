@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::StatusCode;
+use master::SESSION_ACTOR;
 use master::effect;
 use master::event::{ConnectionId, Event, RequestId};
-use protocol::messages::{AgentToMaster, SchedulerToMaster};
+use protocol::messages::{AgentToMaster, Authentication, SchedulerToMaster};
+use protocol::DecodeError;
 use protocol::pid::Pid;
 use tokio::sync::{oneshot, watch};
 
@@ -59,23 +61,37 @@ impl From<Stopped> for Response {
     }
 }
 
-/// What a message from a peer means to the master, or none if it has no such message.
-pub(super) fn peer_event(from: &Pid, name: &str, body: &[u8]) -> Option<Event> {
-    let decoded = match AgentToMaster::decode(name, body) {
+/// What a message from a peer to one of the master's actors means, or none if it has no such message.
+pub(super) fn peer_event(from: &Pid, actor: &str, name: &str, body: &[u8]) -> Option<Event> {
+    let decoded = if actor == MASTER_ACTOR {
+        master_event(from, name, body)
+    } else {
+        Authentication::decode(name, body).map(|message| {
+            message.map(|message| Event::Authentication {
+                from: from.clone(),
+                actor: actor.to_owned(),
+                message: Box::new(message),
+            })
+        })
+    };
+    match decoded? {
+        Ok(event) => Some(event),
+        Err(error) => {
+            tracing::warn!(%from, actor, name, %error, "dropping a message that cannot be decoded");
+            None
+        }
+    }
+}
+
+fn master_event(from: &Pid, name: &str, body: &[u8]) -> Option<Result<Event, DecodeError>> {
+    Some(match AgentToMaster::decode(name, body) {
         Some(message) => message
             .map(|message| Event::AgentMessage { from: from.clone(), message: Box::new(message) }),
         None => SchedulerToMaster::decode(name, body)?.map(|message| Event::SchedulerMessage {
             from: from.clone(),
             message: Box::new(message),
         }),
-    };
-    match decoded {
-        Ok(event) => Some(event),
-        Err(error) => {
-            tracing::warn!(%from, name, %error, "dropping a message that cannot be decoded");
-            None
-        }
-    }
+    })
 }
 
 impl MasterHandler {
@@ -174,10 +190,11 @@ impl Handler for MasterHandler {
     }
 
     async fn deliver(&self, message: PeerMessage) -> bool {
-        if message.actor != MASTER_ACTOR {
+        if message.actor != MASTER_ACTOR && !message.actor.starts_with(SESSION_ACTOR) {
             return false;
         }
-        if let Some(event) = peer_event(&message.from, &message.name, &message.body) {
+        let event = peer_event(&message.from, &message.actor, &message.name, &message.body);
+        if let Some(event) = event {
             let _ = self.inputs.send(Command::Event(event)).await;
         }
         true

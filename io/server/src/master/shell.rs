@@ -103,6 +103,9 @@ impl Shell {
             Effect::SendToDriver { to, message } => {
                 self.around.node.send(MASTER_ACTOR, &to, message.name(), message.encode());
             }
+            Effect::SendAuthentication { actor, to, message } => {
+                self.around.node.send(&actor, &to, message.name(), message.encode());
+            }
             Effect::Link { pid } => self.around.node.link(&pid),
             Effect::SendToScheduler { connection, event } => {
                 self.streams.send_scheduler(connection, &event);
