@@ -192,6 +192,9 @@ impl World {
             Effect::SendToDriver { to, message } => {
                 self.violate(format!("the master sends {} to {to}: no driver", message.name()));
             }
+            Effect::SendAuthentication { to, message, .. } => {
+                self.violate(format!("the master sends {} to {to}: nobody asked", message.name()));
+            }
             Effect::Link { pid } => {
                 let agent = self.agent_at(&pid);
                 self.master.linked.insert(pid);
