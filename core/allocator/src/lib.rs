@@ -5,8 +5,6 @@
 //! reservations, filters, suppression and minimum allocations. Unlike that one it is incremental: a
 //! cycle looks at what has changed since the last one, so that its cost does not grow with the cluster.
 
-#![expect(dead_code, reason = "the next change makes cycles keep to quota")]
-
 mod allocator;
 mod constraints;
 mod explanation;

@@ -5,15 +5,12 @@
 //! to the guarantees of all roles is the headroom: so much stays free that whoever is guaranteed it can
 //! have it. All sums are kept as things change, so that a cycle in which nothing did costs nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use resources::{Limits, Quantities, Quantity, Resource, Resources};
 
 use crate::share::{Amounts, Name, Names};
 use crate::slots::{QuotaIndex, Slab};
-
-#[cfg(test)]
-mod tests;
 
 /// What a role is guaranteed and the most it may have, with all roles below it. The default is no quota.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,6 +74,7 @@ struct RoleQuota {
     quota: Quota,
     rows: Vec<Row>,
     gate: Gate,
+    /// In `Quotas.touched`.
     is_touched: bool,
 }
 
@@ -99,6 +97,12 @@ impl Allowance {
     /// Whether so much may be given.
     pub(crate) fn covers(&self, amounts: &Amounts) -> bool {
         self.0.iter().all(|&(name, allowed)| amounts.get(name) <= allowed)
+    }
+
+    /// Whether nothing at all of `amounts` may be given.
+    pub(crate) fn is_nothing_of(&self, amounts: &Amounts) -> bool {
+        let is_kept = |(name, _): (Name, i128)| self.0.contains(&(name, 0));
+        amounts.iter().all(is_kept)
     }
 
     /// As much of the resources as may be given. Of scalars that cannot be split those that fit are
@@ -151,21 +155,18 @@ pub(crate) struct Quotas {
     free: Amounts,
     /// What is missing to all guarantees.
     headroom: Amounts,
-    lacking_count: usize,
     /// The surplus of what had headroom when all agents had been considered.
     settled_surplus: Vec<(Name, i128)>,
+    /// Roles whose consumption has changed since all agents were considered.
     touched: Vec<QuotaIndex>,
+    /// Roles that consume less since then.
+    eased: BTreeSet<QuotaIndex>,
 }
 
 impl Quotas {
     /// Whether any role has a quota.
     pub(crate) fn is_active(&self) -> bool {
         !self.names.is_empty()
-    }
-
-    /// Whether any role misses something of its guarantees.
-    pub(crate) fn is_lacking(&self) -> bool {
-        self.lacking_count > 0
     }
 
     pub(crate) fn find(&self, role: &str) -> Option<QuotaIndex> {
@@ -254,7 +255,7 @@ impl Quotas {
         let Some(index) = self.names.remove(role) else { return };
         let Some(entry) = self.roles.remove(index) else { return };
         self.touched.retain(|&other| other != index);
-        self.lacking_count -= usize::from(entry.gate.is_lacking);
+        self.eased.remove(&index);
         for row in &entry.rows {
             self.headroom.add(row.name, -row.missing());
         }
@@ -336,6 +337,11 @@ impl Quotas {
             entry.is_touched = true;
             self.touched.push(index);
         }
+        if entry.is_eased() {
+            self.eased.insert(index);
+        } else {
+            self.eased.remove(&index);
+        }
         self.update_gate(index).then_some(index)
     }
 
@@ -348,8 +354,6 @@ impl Quotas {
             is_shut: self.total.iter().all(|(name, _)| has_no_room(name)),
             is_lacking: entry.rows.iter().any(|row| row.missing() > 0),
         };
-        self.lacking_count += usize::from(gate.is_lacking);
-        self.lacking_count -= usize::from(entry.gate.is_lacking);
         std::mem::replace(&mut entry.gate, gate) != gate
     }
 
@@ -389,8 +393,8 @@ impl Quotas {
     }
 
     /// Roles that consume less than when all agents had been considered for them.
-    pub(crate) fn eased(&self) -> impl Iterator<Item = QuotaIndex> + '_ {
-        self.touched.iter().copied().filter(|&index| self.roles[index].is_eased())
+    pub(crate) fn eased(&self) -> &BTreeSet<QuotaIndex> {
+        &self.eased
     }
 
     /// Whether more is free beyond the headroom than when all agents had been considered.
@@ -404,6 +408,7 @@ impl Quotas {
 
     /// Notes that all agents have been considered for everyone.
     pub(crate) fn settle(&mut self) {
+        self.eased.clear();
         for index in std::mem::take(&mut self.touched) {
             let entry = &mut self.roles[index];
             entry.is_touched = false;

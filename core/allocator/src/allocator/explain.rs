@@ -11,6 +11,7 @@ use super::{Agent, Allocator, Attention};
 use crate::explanation::{
     AgentSample, COMPETITORS_MAX, Cause, Competitor, Explanation, Reason, Standing,
 };
+use crate::quota::{Quotas, Stage};
 use crate::roles::{RoleTree, View};
 use crate::slots::{AgentIndex, ClientIndex};
 
@@ -38,10 +39,11 @@ impl Allocator {
         let mut possible = AgentSample::default();
         let mut causes: BTreeMap<Reason, (AgentSample, Option<Timestamp>)> = BTreeMap::new();
         let mut agents = 0;
+        let mut quotas = self.quotas.clone();
         for (agent, entry) in self.agents.iter() {
             agents += 1;
             let verdict = match client {
-                Some(client) => self.judge_agent(now, agent, client),
+                Some(client) => self.judge_agent(now, &mut quotas, agent, client),
                 None => Err((Reason::NotSubscribed, None)),
             };
             match verdict {
@@ -85,7 +87,13 @@ impl Allocator {
         }
     }
 
-    fn judge_agent(&self, now: Timestamp, agent: AgentIndex, client: ClientIndex) -> Verdict {
+    fn judge_agent(
+        &self,
+        now: Timestamp,
+        quotas: &mut Quotas,
+        agent: AgentIndex,
+        client: ClientIndex,
+    ) -> Verdict {
         let entry = &self.agents[agent];
         if !entry.profile.active {
             return Err((Reason::AgentInactive, None));
@@ -93,8 +101,15 @@ impl Allocator {
         if !entry.is_listed {
             return Err((Reason::NotWhitelisted, None));
         }
-        let mut offering = Offering::new(now, &self.config, &self.tree, entry);
-        match offering.ask_alone(client) {
+        let surroundings = self.surroundings(now, agent, None);
+        let mut verdict = Err(Obstacle::NothingFree);
+        for stage in [Stage::Guarantees, Stage::FairShare] {
+            verdict = Offering::new(surroundings, quotas, stage).ask_alone(client);
+            if verdict.is_ok() {
+                break;
+            }
+        }
+        match verdict {
             Ok(_) => self.next_look(now, agent, entry, client),
             Err(Obstacle::Refused(until)) => Err((Reason::Refused, Some(until))),
             Err(obstacle) => Err((reason(obstacle), None)),

@@ -8,7 +8,8 @@ use protocol::scheduler;
 
 use super::reference::{Reference, filter_end};
 use super::*;
-use crate::{ConstraintLimits, OfferConstraints, SorterPolicy};
+use crate::allocator::Attention;
+use crate::{ConstraintLimits, OfferConstraints, Quota, SorterPolicy};
 
 const ROLES: [&str; 6] = ["*", "a", "a/b", "a/b/c", "a/d", "e"];
 const TOTALS: [&str; 6] = [
@@ -18,6 +19,18 @@ const TOTALS: [&str; 6] = [
     "cpus(a/b):1;mem(e):200;cpus:1",
     "cpus(a/b/c):1;cpus(a):1",
     "cpus:0.1;mem:10;disk:5",
+];
+
+/// Roles that get a quota, and guarantees with limits.
+const QUOTA_ROLES: [&str; 2] = ["a", "e"];
+const QUOTAS: [(&str, &str); 7] = [
+    ("", ""),
+    ("", "cpus:3;mem:500"),
+    ("", "cpus:1"),
+    ("", "cpus:0;mem:0;disk:0"),
+    ("cpus:4", ""),
+    ("cpus:2;mem:300", "cpus:4;mem:600"),
+    ("mem:2000", "mem:2000"),
 ];
 
 #[derive(Clone, Debug)]
@@ -34,6 +47,7 @@ pub(super) enum Step {
     Reserve(usize),
     ReserveFree(usize),
     Weight(usize, u32),
+    Quota(usize, usize),
     Pass(u64),
     Allocate,
 }
@@ -56,6 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..100_usize).prop_map(Step::Reserve),
         1 => (0..6_usize).prop_map(Step::ReserveFree),
         1 => (0..ROLES.len(), 1..5_u32).prop_map(|(role, weight)| Step::Weight(role, weight)),
+        2 => (0..2_usize, 0..QUOTAS.len()).prop_map(|(role, quota)| Step::Quota(role, quota)),
         2 => (0..4_u64).prop_map(Step::Pass),
         8 => Just(Step::Allocate),
     ]
@@ -231,10 +246,22 @@ impl Pair {
                 allocator.update_weights(&[(ROLES[*role].to_owned(), weight)]);
                 self.reference.set_weight(ROLES[*role], weight);
             }
+            Step::Quota(role, quota) => self.set_quota(QUOTA_ROLES[*role], QUOTAS[*quota]),
             Step::Pass(seconds) => self.cluster.pass(*seconds),
             Step::Allocate => return self.allocate(),
         }
         Ok(Vec::new())
+    }
+
+    fn set_quota(&mut self, role: &str, (guarantees, limits): (&str, &str)) {
+        let quota =
+            Quota { guarantees: guarantees.parse().unwrap(), limits: limits.parse().unwrap() };
+        self.cluster.allocator.set_quota(role, quota.clone());
+        if quota == Quota::default() {
+            self.reference.quotas.remove(role);
+        } else {
+            self.reference.quotas.insert(role.to_owned(), quota);
+        }
     }
 
     fn activate_agent(&mut self, name: &str, on: bool) {
@@ -251,7 +278,12 @@ impl Pair {
     fn allocate(&mut self) -> Result<Vec<Allocation>, TestCaseError> {
         let now = self.cluster.now;
         let mut agents: Vec<String> = self.reference.agents.keys().cloned().collect();
-        agents.sort_by_key(|name| self.cluster.allocator.agents.find(&agent(name)));
+        let allocator = &mut self.cluster.allocator;
+        allocator.expire(now);
+        agents.sort_by_key(|name| {
+            let agent = allocator.agents.find(&agent(name)).unwrap();
+            (allocator.agents[agent].attention == Attention::Nobody, agent)
+        });
         for it in &self.cluster.allocator.clone().allocate(now) {
             let client = (it.framework.value.clone(), it.role.clone());
             let offer = it.resources.unallocated();
@@ -262,17 +294,16 @@ impl Pair {
             prop_assert!(self.reference.minimum(&client).iter().any(|it| amounts.contains(it)));
             prop_assert!(offer.iter().all(|resource| resource.is_allocatable_to(&it.role)));
         }
-        let mut expected = self.reference.allocate(now, &agents);
+        let expected = self.reference.allocate(now, &agents);
         let allocations = self.cluster.allocate_whole();
-        let mut actual: Vec<_> = allocations
+        let actual: BTreeMap<_, _> = allocations
             .iter()
             .map(|it| {
                 let client = (it.framework.value.clone(), it.role.clone());
-                (it.agent.value.clone(), client, it.resources.unallocated())
+                ((it.agent.value.clone(), client), it.resources.unallocated())
             })
             .collect();
-        expected.sort_by(|left, right| (&left.0, &left.1).cmp(&(&right.0, &right.1)));
-        actual.sort_by(|left, right| (&left.0, &left.1).cmp(&(&right.0, &right.1)));
+        prop_assert_eq!(actual.len(), allocations.len());
         prop_assert_eq!(actual, expected);
         prop_assert!(!self.cluster.allocator.needs_allocation());
         Ok(allocations)
@@ -290,6 +321,10 @@ impl Pair {
             if profile.total.contains(&held) {
                 prop_assert_eq!(held + &free, profile.total.clone());
             }
+        }
+        for role in QUOTA_ROLES {
+            let consumed = self.cluster.allocator.quota_consumed(role);
+            prop_assert_eq!(consumed, self.reference.consumed(role));
         }
         Ok(())
     }

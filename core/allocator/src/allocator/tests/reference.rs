@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use resources::{Quantities, Resources, role};
+use resources::{Quantities, Quantity, Resource, Resources, role};
 
 use super::*;
-use crate::SorterPolicy;
+use crate::{Quota, SorterPolicy};
 
 /// Framework, role.
 type Client = (String, String);
@@ -20,6 +20,7 @@ pub(super) struct Reference {
     /// What each client holds, by agent, without allocation roles.
     pub(super) held: BTreeMap<(String, Client), Resources>,
     weights: BTreeMap<String, f64>,
+    pub(super) quotas: BTreeMap<String, Quota>,
     filters: Vec<Filter>,
     /// How often each client was served, then each role by itself, then each role with all below it.
     counts: [BTreeMap<Client, u64>; 3],
@@ -289,21 +290,80 @@ impl Reference {
         &mut self,
         now: Timestamp,
         agents: &[String],
-    ) -> Vec<(String, Client, Resources)> {
-        let mut allocations = Vec::new();
-        for agent in agents.iter().filter(|it| self.agents[*it].active).cloned().collect::<Vec<_>>()
-        {
-            let mut left = self.free(&agent);
-            for client in self.order() {
-                let offer = left.allocatable_to(&client.1);
-                if self.wants(&client, &agent, &offer, now) {
-                    left = left.checked_sub(&offer).unwrap();
-                    self.hold(&agent, &client, &offer);
-                    allocations.push((agent.clone(), client, offer));
+    ) -> BTreeMap<(String, Client), Resources> {
+        let mut allocations: BTreeMap<(String, Client), Resources> = BTreeMap::new();
+        let agents: Vec<&String> = agents.iter().filter(|it| self.agents[*it].active).collect();
+        for is_guarantee_stage in [true, false] {
+            for &agent in &agents {
+                for client in self.order() {
+                    let left = self.free(agent).allocatable_to(&client.1);
+                    let offer = self.restrained(&client, &left, is_guarantee_stage);
+                    if self.wants(&client, agent, &offer, now) {
+                        self.hold(agent, &client, &offer);
+                        *allocations.entry((agent.clone(), client)).or_default() += offer;
+                    }
                 }
             }
         }
         allocations
+    }
+
+    /// What a role consumes of its quota, and those below it.
+    pub(super) fn consumed(&self, role: &str) -> Quantities {
+        let is_below = |other: &str| role::is_in_subtree_of(other, role);
+        let held = self.held.iter().filter(|((_, client), _)| is_below(&client.1));
+        let held: Resources = held.map(|(_, resources)| resources.unreserved()).sum();
+        let totals = self.agents.values().map(|it| it.total.reserved_to_subtree(role));
+        held.scalar_quantities() + &totals.sum::<Resources>().scalar_quantities()
+    }
+
+    fn missing(&self, role: &str, name: &str) -> Quantity {
+        let quota = &self.quotas[role];
+        let guarantee = quota.guarantees.get(name);
+        let guarantee = quota.limits.get(name).map_or(guarantee, |limit| limit.min(guarantee));
+        guarantee.saturating_sub(self.consumed(role).get(name))
+    }
+
+    /// What a framework may have of what is left of an agent.
+    fn restrained(&self, client: &Client, left: &Resources, is_guarantee_stage: bool) -> Resources {
+        let role = client.1.split('/').next().unwrap();
+        let quota = self.quotas.get(role);
+        let unreserved = left.unreserved().scalar_quantities();
+        let is_missing = |name| !self.missing(role, name).is_zero();
+        if is_guarantee_stage
+            && !(quota.is_some() && unreserved.iter().any(|(name, _)| is_missing(name)))
+        {
+            return Resources::EMPTY;
+        }
+        let part = |resource: &Resource| {
+            let name = resource.name();
+            if resource.is_reserved() || resource.value().scalar().is_none() {
+                return Some(resource.clone());
+            }
+            let mut most = self.surplus(name);
+            if let Some(quota) = quota {
+                if is_guarantee_stage {
+                    most = most.map(|most| most + self.missing(role, name));
+                }
+                let room = quota.limits.get(name);
+                let room = room.map(|limit| limit.saturating_sub(self.consumed(role).get(name)));
+                most = most.into_iter().chain(room).min();
+            }
+            most.map_or_else(|| Some(resource.clone()), |most| resource.shrunk_to(most))
+        };
+        left.iter().filter_map(part).collect()
+    }
+
+    /// What is free beyond what has to be held back for guarantees; `None`: everything.
+    fn surplus(&self, name: &str) -> Option<Quantity> {
+        let missing: Quantity = self.quotas.keys().map(|role| self.missing(role, name)).sum();
+        if missing.is_zero() {
+            return None;
+        }
+        let amount = |resources: Resources| resources.unreserved().scalar(name);
+        let total = amount(self.agents.values().map(|it| &it.total).sum());
+        let held = amount(self.held.values().sum());
+        Some(total.saturating_sub(held).saturating_sub(missing))
     }
 }
 
