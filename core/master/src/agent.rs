@@ -21,6 +21,7 @@ use protocol::pid::Pid;
 use protocol::time::Timestamp;
 use resources::Resources;
 
+use crate::flat::FlatMap;
 use crate::registry::Participation;
 use crate::timer::TimerKey;
 
@@ -62,9 +63,9 @@ pub(crate) struct Share {
     /// What its executors, and its tasks that have not ended, hold.
     pub(crate) used: Resources,
     /// Its tasks that have not ended, or whose end is not acknowledged.
-    pub(crate) tasks: BTreeSet<TaskId>,
+    pub(crate) tasks: FlatMap<Arc<TaskId>, ()>,
     /// Its executors, command executors left out.
-    pub(crate) executors: BTreeMap<ExecutorId, Arc<ExecutorInfo>>,
+    pub(crate) executors: FlatMap<ExecutorId, Arc<ExecutorInfo>>,
 }
 
 impl Share {
@@ -90,6 +91,8 @@ pub(crate) struct Pings {
 #[derive(Clone, Debug)]
 pub(crate) struct Agent {
     pub(crate) id: AgentId,
+    /// The id again, for all that keep it too.
+    pub(crate) shared_id: Arc<AgentId>,
     pub(crate) info: Arc<AgentInfo>,
     pub(crate) pid: Pid,
     pub(crate) version: String,
@@ -109,7 +112,7 @@ pub(crate) struct Agent {
     pub(crate) total: Resources,
     /// The version of its resources that operations must name.
     pub(crate) resource_version: Option<protocol::mesos::Uuid>,
-    pub(crate) frameworks: BTreeMap<FrameworkId, Share>,
+    pub(crate) frameworks: FlatMap<FrameworkId, Share>,
     pub(crate) offers: BTreeSet<OfferId>,
     /// Operations by UUID; those whose end is not acknowledged, or need not be.
     pub(crate) operations: BTreeMap<Vec<u8>, Arc<Operation>>,

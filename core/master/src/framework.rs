@@ -5,12 +5,12 @@ mod metrics;
 mod removal;
 pub(crate) mod subscribe;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use protocol::mesos::framework_info::capability::Type;
-use protocol::mesos::{AgentId, FrameworkId, FrameworkInfo, OfferId, Task, TaskId};
+use protocol::mesos::{AgentId, FrameworkId, FrameworkInfo, OfferId};
 use protocol::pid::Pid;
 use protocol::scheduler;
 use protocol::time::Timestamp;
@@ -18,6 +18,9 @@ use protocol::uuid::Uuid;
 
 use crate::Master;
 use crate::event::ConnectionId;
+use crate::table::Table;
+use crate::task::history::TaskHistory;
+use crate::task::record::TaskRecord;
 use crate::timer::TimerKey;
 use crate::view::FrameworkView;
 
@@ -96,6 +99,8 @@ pub(crate) enum Presence {
 #[derive(Clone, Debug)]
 pub(crate) struct Framework {
     pub(crate) id: FrameworkId,
+    /// The id again, for all that keep it too.
+    pub(crate) shared_id: Arc<FrameworkId>,
     pub(crate) info: Arc<FrameworkInfo>,
     pub(crate) roles: BTreeSet<String>,
     pub(crate) suppressed_roles: BTreeSet<String>,
@@ -108,11 +113,11 @@ pub(crate) struct Framework {
     pub(crate) reregistered_time: Option<Timestamp>,
     pub(crate) failover_timer: Option<TimerKey>,
     /// Tasks that have not ended, or whose end is not acknowledged.
-    pub(crate) tasks: IndexMap<TaskId, Arc<Task>>,
+    pub(crate) tasks: Table<Arc<TaskRecord>>,
     /// Tasks on unreachable agents, oldest first; bounded.
-    pub(crate) unreachable_tasks: IndexMap<TaskId, Arc<Task>>,
+    pub(crate) unreachable_tasks: TaskHistory,
     /// Tasks that ended, oldest first; bounded.
-    pub(crate) completed_tasks: VecDeque<Arc<Task>>,
+    pub(crate) completed_tasks: TaskHistory,
     pub(crate) offers: BTreeSet<OfferId>,
     /// Where it has tasks or executors.
     pub(crate) agents: BTreeSet<AgentId>,
@@ -124,6 +129,7 @@ pub(crate) struct Framework {
 impl Framework {
     pub(crate) fn new(id: FrameworkId, info: FrameworkInfo, now: Timestamp) -> Self {
         Self {
+            shared_id: Arc::new(id.clone()),
             id,
             roles: roles(&info),
             capabilities: FrameworkCapabilities::of(&info),
@@ -135,9 +141,9 @@ impl Framework {
             registered_time: now,
             reregistered_time: None,
             failover_timer: None,
-            tasks: IndexMap::new(),
-            unreachable_tasks: IndexMap::new(),
-            completed_tasks: VecDeque::new(),
+            tasks: Table::default(),
+            unreachable_tasks: TaskHistory::default(),
+            completed_tasks: TaskHistory::default(),
             offers: BTreeSet::new(),
             agents: BTreeSet::new(),
             metrics: FrameworkMetrics::default(),
@@ -190,22 +196,6 @@ impl Framework {
     /// The pid text agents get: empty for a framework on the HTTP API.
     pub(crate) fn pid_text(&self) -> String {
         self.pid.as_ref().unwrap_or(&Pid::EMPTY).to_string()
-    }
-
-    /// Adds a task that ended, and forgets the oldest beyond the bound.
-    pub(crate) fn add_completed_task(&mut self, task: Arc<Task>, bound: usize) {
-        self.completed_tasks.push_back(task);
-        while self.completed_tasks.len() > bound {
-            self.completed_tasks.pop_front();
-        }
-    }
-
-    /// Adds a task on an unreachable agent, and forgets the oldest beyond the bound.
-    pub(crate) fn add_unreachable_task(&mut self, task: Arc<Task>, bound: usize) {
-        self.unreachable_tasks.insert(task.task_id.clone(), task);
-        while self.unreachable_tasks.len() > bound {
-            self.unreachable_tasks.shift_remove_index(0);
-        }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod effect;
 pub mod event;
 pub mod metrics;
 pub mod registry;
+pub mod table;
 pub mod view;
 
 mod accept;
@@ -19,6 +20,7 @@ mod agent;
 mod authentication;
 mod driver;
 mod durable;
+mod flat;
 mod framework;
 mod invariant;
 mod maintenance;

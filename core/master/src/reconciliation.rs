@@ -2,13 +2,14 @@
 
 use protocol::internal::StatusUpdate;
 use protocol::mesos::task_status::Reason;
-use protocol::mesos::{AgentId, FrameworkId, Task, TaskState, TimeInfo};
+use protocol::mesos::{AgentId, FrameworkId, TaskState, TimeInfo};
 use protocol::pid::Pid;
 use protocol::scheduler::call::Reconcile;
 use protocol::scheduler::call::reconcile;
 
 use crate::Master;
 use crate::metrics::Counter;
+use crate::task::record::TaskRecord;
 use crate::task::{Verdict, visible_state};
 
 impl Master {
@@ -81,7 +82,7 @@ impl Master {
         }
     }
 
-    fn latest(&self, task: &Task) -> StatusUpdate {
+    fn latest(&self, task: &TaskRecord) -> StatusUpdate {
         self.report(
             task,
             Verdict::new(
@@ -93,18 +94,18 @@ impl Master {
     }
 
     /// An update about a known task with what its last status said of health, checks and container.
-    pub(crate) fn report(&self, task: &Task, verdict: Verdict) -> StatusUpdate {
+    pub(crate) fn report(&self, task: &TaskRecord, verdict: Verdict) -> StatusUpdate {
         let mut update = self.verdict_update(
             &task.framework_id,
-            Some(task.agent_id.clone()),
+            Some((*task.agent_id).clone()),
             &task.task_id,
-            task.executor_id.clone(),
+            task.executor_id.as_deref().cloned(),
             verdict,
         );
-        if let Some(last) = task.statuses.last() {
+        if let Some(last) = task.latest_status() {
             update.status.healthy = last.healthy;
-            update.status.check_status.clone_from(&last.check_status);
-            update.status.container_status.clone_from(&last.container_status);
+            update.status.check_status = last.check_status;
+            update.status.container_status = last.container_status;
         }
         update
     }

@@ -318,9 +318,9 @@ pub(crate) fn framework_view(
         offered_resources: total(&mut offers.iter().map(|(_, resources)| *resources)),
         offers: offers.iter().map(|(offer, _)| Arc::clone(offer)).collect(),
         inverse_offers: Vec::new(),
-        tasks: framework.tasks.values().cloned().collect(),
-        unreachable_tasks: framework.unreachable_tasks.values().cloned().collect(),
-        completed_tasks: framework.completed_tasks.iter().cloned().collect(),
+        tasks: framework.tasks.clone(),
+        unreachable_tasks: framework.unreachable_tasks.past().clone(),
+        completed_tasks: framework.completed_tasks.past().clone(),
         executors: executors.to_vec(),
         offer_constraints: framework.offer_constraints.clone(),
     }

@@ -1,5 +1,7 @@
 //! Tasks: which changes of state are allowed, what an update does, when a task is forgotten.
 
+pub(crate) mod history;
+pub(crate) mod record;
 mod update;
 
 use std::sync::Arc;
@@ -10,8 +12,10 @@ use protocol::mesos::{TaskStatus, TimeInfo, task_status};
 use resources::Resources;
 
 use crate::Master;
+use crate::agent::Share;
 use crate::framework::FrameworkCapabilities;
 use crate::metrics::Counter;
+use crate::task::record::TaskRecord;
 
 /// Whether a task in this state has ended.
 #[must_use]
@@ -184,22 +188,34 @@ impl Master {
     /// Adds a task that was just launched or that an agent brought. The framework must be known.
     pub(crate) fn add_task(&mut self, task: Task) {
         let held = holds_resources(task.state).then(|| crate::parsed(&task.resources));
-        let (framework_id, agent_id, task_id) =
-            (task.framework_id.clone(), task.agent_id.clone(), task.task_id.clone());
-        let task = Arc::new(task);
+        let (framework_id, agent_id) = (task.framework_id.clone(), task.agent_id.clone());
+        self.publish_task_added(&task);
+        let task = Arc::new(self.task_record(task));
         if let Some(agent) = self.agent_mut(&agent_id) {
-            let share = agent.frameworks.entry(framework_id.clone()).or_default();
-            share.tasks.insert(task_id.clone());
+            let share = agent.frameworks.get_or_insert(&framework_id, Share::default);
+            share.tasks.insert(Arc::clone(&task.task_id), ());
             if let Some(resources) = held {
                 share.used += &resources;
             }
         }
         if let Some(framework) = self.framework_mut(&framework_id) {
             framework.agents.insert(agent_id);
-            framework.tasks.insert(task_id, Arc::clone(&task));
+            framework.tasks.insert(Arc::clone(&task));
         }
         self.count_framework(&framework_id, |metrics| metrics.task_added(task.state));
-        self.publish_task_added(&task);
+    }
+
+    /// A task in the form in which it is kept, its ids shared with its framework and agent.
+    pub(crate) fn task_record(&self, task: Task) -> TaskRecord {
+        let framework = self.frameworks.registered.get(&task.framework_id);
+        let agent = self.agents.registered.get(&task.agent_id);
+        let framework_id = framework.map_or_else(
+            || Arc::new(task.framework_id.clone()),
+            |framework| Arc::clone(&framework.shared_id),
+        );
+        let agent_id = agent
+            .map_or_else(|| Arc::new(task.agent_id.clone()), |agent| Arc::clone(&agent.shared_id));
+        TaskRecord::new(task, framework_id, agent_id)
     }
 
     /// Forgets a task that is known: it ended and its end is acknowledged, or its agent is gone.
@@ -214,21 +230,25 @@ impl Master {
         let Some(framework) = self.framework_mut(framework_id) else {
             return;
         };
-        let Some(task) = framework.tasks.shift_remove(task_id) else {
+        let Some(task) = framework.tasks.remove(task_id) else {
             return;
         };
         match history {
             History::Unreachable => {
-                framework.add_unreachable_task(Arc::clone(&task), unreachable_bound);
+                framework.unreachable_tasks.push(Arc::clone(&task), unreachable_bound);
             }
-            History::Completed => framework.add_completed_task(Arc::clone(&task), completed_bound),
+            History::Completed => {
+                framework.completed_tasks.push(Arc::clone(&task), completed_bound)
+            }
         }
         self.count_framework(framework_id, |metrics| metrics.tasks.remove(task.state));
         if holds_resources(task.state) {
-            self.release(framework_id, &task.agent_id, &crate::parsed(&task.resources));
+            self.release(framework_id, &task.agent_id, &task.resources());
         }
         if let Some(agent) = self.agent_mut(&task.agent_id) {
-            agent.killed.remove(&(framework_id.clone(), task_id.clone()));
+            if !agent.killed.is_empty() {
+                agent.killed.remove(&(framework_id.clone(), task_id.clone()));
+            }
             if let Some(share) = agent.frameworks.get_mut(framework_id) {
                 share.tasks.remove(task_id);
             }
@@ -262,7 +282,7 @@ impl Master {
         let Some(agent) = self.agents.registered.get_mut(agent_id) else {
             return;
         };
-        if agent.frameworks.get(framework_id).is_some_and(crate::agent::Share::is_empty) {
+        if agent.frameworks.get(framework_id).is_some_and(Share::is_empty) {
             agent.frameworks.remove(framework_id);
             if let Some(framework) = self.frameworks.registered.get_mut(framework_id) {
                 framework.agents.remove(agent_id);

@@ -15,7 +15,11 @@ use protocol::time::Timestamp;
 use protocol::{maintenance, mesos, quota, scheduler};
 use resources::Resources;
 
+pub use crate::task::history::PastTasks;
+pub use crate::task::record::TaskRecord;
+
 use crate::metrics::{FrameworkCounts, Metrics};
+use crate::table::Table;
 pub use roles::RoleView;
 
 /// The whole cluster at one moment.
@@ -125,11 +129,11 @@ pub struct FrameworkView {
     /// Its outstanding inverse offers, by id.
     pub inverse_offers: Vec<Arc<mesos::InverseOffer>>,
     /// Its tasks that have not ended, or whose end it has not acknowledged, by id.
-    pub tasks: Vec<Arc<mesos::Task>>,
+    pub tasks: Table<Arc<TaskRecord>>,
     /// Its tasks on unreachable agents, oldest first; bounded.
-    pub unreachable_tasks: Vec<Arc<mesos::Task>>,
+    pub unreachable_tasks: PastTasks,
     /// Its tasks that ended, oldest first; bounded.
-    pub completed_tasks: Vec<Arc<mesos::Task>>,
+    pub completed_tasks: PastTasks,
     /// Its running executors, command executors left out.
     pub executors: Vec<(mesos::AgentId, Arc<mesos::ExecutorInfo>)>,
     /// The offer constraints of its subscription.

@@ -123,8 +123,8 @@ impl World {
         let mut surplus = 0;
         let mut known = BTreeSet::new();
         for view in snapshot.frameworks.values() {
-            for task in view.tasks.iter().filter(|task| !agent::task::is_terminal(task.state)) {
-                known.insert(&task.task_id);
+            for task in view.tasks.values().filter(|task| !agent::task::is_terminal(task.state)) {
+                known.insert(&*task.task_id);
             }
         }
         for (index, host) in self.agents.iter().enumerate() {

@@ -11,7 +11,7 @@ use resources::Resources;
 
 use crate::Master;
 use crate::accept::Acceptance;
-use crate::agent::Agent;
+use crate::agent::{Agent, Share};
 use crate::task::{Verdict, staged};
 use crate::validation;
 use crate::validation::task::Site;
@@ -157,7 +157,7 @@ impl Master {
         resources: &Resources,
     ) {
         if let Some(agent) = self.agent_mut(agent_id) {
-            let share = agent.frameworks.entry(framework_id.clone()).or_default();
+            let share = agent.frameworks.get_or_insert(framework_id, Share::default);
             share.used += resources;
             share.executors.insert(executor.executor_id.clone(), Arc::new(executor));
         }

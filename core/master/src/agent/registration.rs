@@ -14,6 +14,7 @@ use resources::Resources;
 use crate::Master;
 use crate::agent::{Agent, AgentCapabilities, Pings};
 use crate::durable::{AfterWrite, Replacement};
+use crate::flat::FlatMap;
 use crate::metrics::Counter;
 use crate::registry::{AgentRecord, AgentStanding, Participation, agent_change};
 use crate::validation;
@@ -107,6 +108,7 @@ impl Master {
     ) -> Agent {
         let checkpointed = crate::parsed(checkpointed);
         Agent {
+            shared_id: Arc::new(info.id.clone().unwrap_or_default()),
             id: info.id.clone().unwrap_or_default(),
             total: total_resources(&info, &checkpointed),
             info: Arc::new(info),
@@ -121,7 +123,7 @@ impl Master {
             drain_start_time: None,
             checkpointed,
             resource_version,
-            frameworks: BTreeMap::new(),
+            frameworks: FlatMap::default(),
             offers: BTreeSet::new(),
             operations: BTreeMap::new(),
             killed: BTreeSet::new(),

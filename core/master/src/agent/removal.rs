@@ -286,18 +286,18 @@ impl Master {
             let verdict = gone_verdict(framework.capabilities.partition_aware);
             let tasks: Vec<_> = framework
                 .unreachable_tasks
-                .values()
-                .filter(|task| task.agent_id == *id)
+                .iter()
+                .filter(|task| *task.agent_id == *id)
                 .cloned()
                 .collect();
             for task in tasks {
                 let update = self.report(&task, verdict.clone());
                 if let Some(framework) = self.framework_mut(&framework_id) {
-                    framework.unreachable_tasks.shift_remove(&task.task_id);
+                    framework.unreachable_tasks.remove(&task.task_id);
                     let mut ended = (*task).clone();
                     ended.state = verdict.state;
-                    ended.statuses.push(update.status.clone());
-                    framework.add_completed_task(Arc::new(ended), bound);
+                    ended.push_status(update.status.clone());
+                    framework.completed_tasks.push(Arc::new(ended), bound);
                 }
                 let (source, reason) = (update.status.source, update.status.reason);
                 self.metrics.add_task_end(verdict.state, source, reason);
@@ -355,7 +355,7 @@ impl Master {
         else {
             return;
         };
-        let tasks: Vec<_> = share.tasks.iter().cloned().collect();
+        let tasks: Vec<_> = share.tasks.keys().cloned().collect();
         let executors: Vec<_> = share.executors.keys().cloned().collect();
         for task in tasks {
             self.end_task(framework_id, &task, verdict.clone());

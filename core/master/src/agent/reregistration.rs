@@ -17,8 +17,10 @@ use crate::agent::registration::{MACHINE_DOWN, agent_profile, total_resources};
 use crate::agent::{Agent, AgentCapabilities, Share, Transition};
 use crate::durable::{AfterWrite, Replacement};
 use crate::effect::{Effect, RegistryChange};
+use crate::flat::FlatMap;
 use crate::metrics::Counter;
 use crate::registry::{AgentRecord, AgentStanding, Participation, agent_change};
+use crate::task::record::TaskRecord;
 use crate::task::{Verdict, holds_resources};
 use crate::validation;
 
@@ -169,17 +171,17 @@ impl Master {
     fn adopt_tasks(&mut self, tasks: Vec<Task>, recovered: bool, unreachable: bool) {
         for task in tasks {
             let framework_id = task.framework_id.clone();
-            let task = Arc::new(task);
+            self.publish_task_added(&task);
+            let task = Arc::new(self.task_record(task));
             if let Some(framework) = self.framework_mut(&framework_id) {
-                framework.unreachable_tasks.shift_remove(&task.task_id);
-                framework.completed_tasks.retain(|old| old.task_id != task.task_id);
-                let old = framework.tasks.insert(task.task_id.clone(), Arc::clone(&task));
+                framework.unreachable_tasks.remove(&task.task_id);
+                framework.completed_tasks.remove(&task.task_id);
+                let old = framework.tasks.insert(Arc::clone(&task));
                 self.count_framework(&framework_id, |metrics| match old {
                     Some(old) => metrics.task_changed(old.state, task.state),
                     None => metrics.task_added(task.state),
                 });
             }
-            self.publish_task_added(&task);
             if recovered {
                 continue;
             }
@@ -203,7 +205,8 @@ impl Master {
             };
             if let Some(framework) = self.framework_mut(&id) {
                 for task in archive.tasks {
-                    framework.add_completed_task(Arc::new(task), bound);
+                    let task = Arc::new(TaskRecord::from_task(task));
+                    framework.completed_tasks.push(task, bound);
                 }
             }
         }
@@ -211,18 +214,9 @@ impl Master {
 
     /// Unreachable tasks of an agent that is back are either running again or ended.
     fn forget_unreachable_tasks(&mut self, id: &AgentId) {
-        let affected: Vec<FrameworkId> = self
-            .frameworks
-            .registered
-            .values()
-            .filter(|framework| {
-                framework.unreachable_tasks.values().any(|task| task.agent_id == *id)
-            })
-            .map(|framework| framework.id.clone())
-            .collect();
-        for framework_id in affected {
-            if let Some(framework) = self.framework_mut(&framework_id) {
-                framework.unreachable_tasks.retain(|_, task| task.agent_id != *id);
+        for framework in self.frameworks.registered.values_mut() {
+            if framework.unreachable_tasks.remove_of_agent(id) {
+                self.views.touch_framework(&framework.id);
             }
         }
     }
@@ -332,16 +326,16 @@ fn fill_shares(
     tasks: &[Task],
     executors: Vec<(FrameworkId, protocol::mesos::ExecutorInfo)>,
 ) {
-    let mut shares: BTreeMap<FrameworkId, Share> = BTreeMap::new();
+    let mut shares = FlatMap::default();
     for task in tasks {
-        let share = shares.entry(task.framework_id.clone()).or_default();
-        share.tasks.insert(task.task_id.clone());
+        let share = shares.get_or_insert(&task.framework_id, Share::default);
+        share.tasks.insert(Arc::new(task.task_id.clone()), ());
         if holds_resources(task.state) {
             share.used += &crate::parsed(&task.resources);
         }
     }
     for (framework, executor) in executors {
-        let share = shares.entry(framework).or_default();
+        let share = shares.get_or_insert(&framework, Share::default);
         share.used += &crate::parsed(&executor.resources);
         share.executors.insert(executor.executor_id.clone(), Arc::new(executor));
     }

@@ -113,9 +113,10 @@ impl Master {
         let mut reconciliations = Vec::new();
         let mut ended_executors = Vec::new();
         for (framework_id, share) in &agent.frameworks {
-            let missing: Vec<_> = share
+            let missing: Vec<&TaskId> = share
                 .tasks
-                .iter()
+                .keys()
+                .map(AsRef::as_ref)
                 .filter(|task| !reported.contains(&(framework_id, *task)))
                 .collect();
             reconciliations.extend(self.reconciliation_request(id, framework_id, &missing));
@@ -170,7 +171,7 @@ impl Master {
             .iter()
             .filter_map(|task| framework.tasks.get(*task))
             .map(|task| TaskStatus {
-                task_id: task.task_id.clone(),
+                task_id: (*task.task_id).clone(),
                 agent_id: Some(agent.clone()),
                 state: task.status_update_state.unwrap_or(task.state),
                 source: Some(Source::SourceMaster),

@@ -172,7 +172,7 @@ impl Master {
             self.reconcile(id, &question);
             return;
         };
-        let agent_id = task.agent_id.clone();
+        let agent_id = (*task.agent_id).clone();
         if call.agent_id.as_ref().is_some_and(|named| *named != agent_id) {
             self.metrics.add(Counter::DroppedMessages);
             return;

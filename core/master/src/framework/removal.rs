@@ -100,10 +100,10 @@ impl Master {
             return;
         };
         self.views.touch_framework(id);
-        for (_, task) in std::mem::take(&mut framework.unreachable_tasks) {
-            let mut task = (*task).clone();
+        for task in std::mem::take(&mut framework.unreachable_tasks).iter() {
+            let mut task = (**task).clone();
             task.state = TaskState::TaskKilled;
-            framework.add_completed_task(Arc::new(task), bound);
+            framework.completed_tasks.push(Arc::new(task), bound);
         }
         self.allocator.remove_framework(id);
         if let Some(timer) = framework.failover_timer.take() {
@@ -144,8 +144,11 @@ impl Master {
         let agents: Vec<AgentId> = framework.agents.iter().cloned().collect();
         for (task_id, state) in tasks {
             if !terminal(state) {
-                let task = &self.frameworks.registered[id].tasks[&task_id];
-                let (agent, executor) = (task.agent_id.clone(), task.executor_id.clone());
+                let Some(task) = self.frameworks.registered[id].tasks.get(&task_id) else {
+                    continue;
+                };
+                let (agent, executor) =
+                    ((*task.agent_id).clone(), task.executor_id.as_deref().cloned());
                 let verdict = Verdict::new(
                     TaskState::TaskKilled,
                     Reason::ReasonFrameworkRemoved,

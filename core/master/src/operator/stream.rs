@@ -15,6 +15,7 @@ use crate::effect::Effect;
 use crate::event::ConnectionId;
 use crate::timer::{Timer, TimerKey};
 use crate::view::FrameworkView;
+use crate::view::TaskRecord;
 
 /// Operators' event streams, oldest first, each with the timer of its next heartbeat.
 pub(crate) type Subscribers = IndexMap<ConnectionId, TimerKey>;
@@ -73,25 +74,22 @@ impl Master {
         }
     }
 
-    pub(crate) fn publish_task_added(&mut self, task: &Arc<Task>) {
+    pub(crate) fn publish_task_added(&mut self, task: &Task) {
         self.publish(|_| {
             Some(master::Event {
                 r#type: Some(master::event::Type::TaskAdded),
-                task_added: Some(Box::new(TaskAdded {
-                    task: (**task).clone(),
-                    ..Default::default()
-                })),
+                task_added: Some(Box::new(TaskAdded { task: task.clone(), ..Default::default() })),
                 ..Default::default()
             })
         });
     }
 
-    pub(crate) fn publish_task_updated(&mut self, task: &Arc<Task>, status: &TaskStatus) {
+    pub(crate) fn publish_task_updated(&mut self, task: &TaskRecord, status: &TaskStatus) {
         self.publish(|_| {
             Some(master::Event {
                 r#type: Some(master::event::Type::TaskUpdated),
                 task_updated: Some(Box::new(TaskUpdated {
-                    framework_id: task.framework_id.clone(),
+                    framework_id: (*task.framework_id).clone(),
                     status: status.clone(),
                     state: task.state,
                     ..Default::default()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use protocol::internal::{StatusUpdate, StatusUpdateAcknowledgementMessage, StatusUpdateMessage};
-use protocol::mesos::{FrameworkId, Task, TaskId, TaskState, task_status::Reason};
+use protocol::mesos::{FrameworkId, TaskId, TaskState, task_status::Reason};
 use protocol::messages::MasterToAgent;
 use protocol::pid::Pid;
 use protocol::scheduler::call::Acknowledge;
@@ -12,6 +12,7 @@ use protocol::uuid::Uuid;
 use crate::Master;
 use crate::metrics::Counter;
 use crate::notice::Notice;
+use crate::task::record::TaskRecord;
 use crate::task::{History, allowed, holds_resources, terminal};
 
 impl Master {
@@ -47,7 +48,7 @@ impl Master {
             .registered
             .get(&framework_id)
             .and_then(|framework| framework.tasks.get(&task_id));
-        let known_task = task.is_some_and(|task| Some(&task.agent_id) == update.slave_id.as_ref());
+        let known_task = task.is_some_and(|task| Some(&*task.agent_id) == update.slave_id.as_ref());
         if known_task {
             self.update_task(&update);
         }
@@ -71,9 +72,7 @@ impl Master {
             && let Some(framework) = self.framework_mut(framework_id)
             && let Some(task) = framework.tasks.get_mut(&update.status.task_id)
         {
-            let task = Arc::make_mut(task);
-            task.status_update_state = Some(update.status.state);
-            task.status_update_uuid = Some(uuid);
+            Arc::make_mut(task).forwarded(update.status.state, &uuid);
         }
         // What agents older than Mesos 0.23 left out of the status is filled in from the update.
         let status = &mut update.status;
@@ -94,20 +93,20 @@ impl Master {
         let status = &update.status;
         // The agent may already know a later state than the one it reports in order.
         let state = update.latest_state.unwrap_or(status.state);
-        let Some(task) = self
+        let Some(kept) = self
             .framework_mut(&framework_id)
             .and_then(|framework| framework.tasks.get_mut(&status.task_id))
         else {
             return;
         };
-        let task = Arc::make_mut(task);
+        let task = Arc::make_mut(kept);
         let before = task.state;
         let legal = before == state || allowed(before, state);
         if legal {
             task.state = state;
         }
         let news = record_status(task, status.clone());
-        let task = Arc::new(task.clone());
+        let task = Arc::clone(kept);
         self.count_framework(&framework_id, |metrics| metrics.task_changed(before, task.state));
 
         if !legal {
@@ -117,7 +116,7 @@ impl Master {
             self.publish_task_updated(&task, status);
         }
         if holds_resources(before) && !holds_resources(task.state) {
-            self.release(&framework_id, &task.agent_id, &crate::parsed(&task.resources));
+            self.release(&framework_id, &task.agent_id, &task.resources());
             if terminal(task.state) {
                 // The end may be known before the update that tells it: see above.
                 self.metrics.add_task_end(task.state, status.source, status.reason);
@@ -140,14 +139,14 @@ impl Master {
             .registered
             .get(framework_id)
             .and_then(|framework| framework.tasks.get(&call.task_id))
-            .filter(|task| task.agent_id == call.agent_id);
+            .filter(|task| *task.agent_id == call.agent_id);
         if let Some(task) = task {
             let Some(state) = task.status_update_state else {
                 // The update was not sent by this master; the agent will send it again.
                 self.metrics.add(Counter::InvalidAcknowledgements);
                 return;
             };
-            if terminal(state) && task.status_update_uuid.as_ref() == Some(&call.uuid) {
+            if terminal(state) && task.awaits_acknowledgement(&call.uuid) {
                 self.remove_task(framework_id, &call.task_id, History::Completed);
             }
         }
@@ -179,7 +178,7 @@ impl Master {
         else {
             return;
         };
-        let (agent, executor) = (task.agent_id.clone(), task.executor_id.clone());
+        let (agent, executor) = ((*task.agent_id).clone(), task.executor_id.as_deref().cloned());
         let update = self.verdict_update(framework_id, Some(agent), task_id, executor, verdict);
         // The framework of a task that has already ended waits for that end, which the agent can no
         // longer repeat: it gets the verdict, while the history keeps how the task really ended.
@@ -207,20 +206,17 @@ impl Master {
 
 /// Keeps one status for each distinct state in a row, without the data; says whether operators want
 /// to know.
-fn record_status(task: &mut Task, mut status: protocol::mesos::TaskStatus) -> bool {
+fn record_status(task: &mut TaskRecord, mut status: protocol::mesos::TaskStatus) -> bool {
     let check_changed = matches!(
         status.reason,
         Some(Reason::ReasonTaskCheckStatusUpdated | Reason::ReasonTaskHealthCheckStatusUpdated)
     );
     status.data = None;
-    match task.statuses.last_mut() {
-        Some(last) if last.state == status.state => {
-            *last = status;
-            check_changed
-        }
-        Some(_) | None => {
-            task.statuses.push(status);
-            true
-        }
+    if task.latest_status_state() == Some(status.state) {
+        task.replace_latest_status(status);
+        check_changed
+    } else {
+        task.push_status(status);
+        true
     }
 }

@@ -147,12 +147,12 @@ fn share_cgroups(
         .framework
         .tasks
         .values()
-        .chain(site.framework.unreachable_tasks.values())
+        .chain(site.framework.unreachable_tasks.iter())
         .filter(|task| {
-            task.agent_id == site.agent.id
-                && task.executor_id.as_ref() == Some(&executor.executor_id)
+            *task.agent_id == site.agent.id
+                && task.executor_id.as_deref() == Some(&executor.executor_id)
         })
-        .map(|task| shares(task.container.as_deref()));
+        .map(|task| shares(task.description().container.as_deref()));
     let ways: BTreeSet<bool> = new.chain(running).collect();
     if ways.len() > 1 {
         return Err("If set, the value of 'share_cgroups' must be the same for all tasks in each \

@@ -43,7 +43,7 @@ pub(crate) fn info(task: &TaskInfo, site: Site<'_>) -> Result<(), String> {
     if site.framework.tasks.contains_key(&task.task_id) {
         return Err(format!("Task has duplicate ID: {}", task.task_id.value));
     }
-    if site.framework.unreachable_tasks.contains_key(&task.task_id) {
+    if site.framework.unreachable_tasks.contains(&task.task_id) {
         return Err(format!("Task reuses the ID of an unreachable task: {}", task.task_id.value));
     }
     if task.agent_id != site.agent.id {

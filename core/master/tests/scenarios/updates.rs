@@ -45,7 +45,7 @@ fn an_update_is_forwarded_whole_and_recorded_without_data() {
     assert_eq!(sent[0].timestamp, Some(5.0));
     assert!(names(&effects, &agent.pid).is_empty(), "the master does not acknowledge");
     let view = cluster.master.snapshot();
-    let task = &view.frameworks[&scheduler.id].tasks[0];
+    let task = view.frameworks[&scheduler.id].tasks[0].to_task();
     assert_eq!(task.state, TaskState::TaskRunning);
     assert_eq!(task.statuses.len(), 1);
     assert_eq!(task.statuses[0].data, None);
@@ -54,7 +54,7 @@ fn an_update_is_forwarded_whole_and_recorded_without_data() {
     cluster.update(&agent, &scheduler, "t", TaskState::TaskRunning, 2);
     cluster.update(&agent, &scheduler, "t", TaskState::TaskKilling, 3);
     let view = cluster.master.snapshot();
-    let statuses = &view.frameworks[&scheduler.id].tasks[0].statuses;
+    let statuses = &view.frameworks[&scheduler.id].tasks[0].to_task().statuses;
     let states: Vec<_> = statuses.iter().map(|status| status.state).collect();
     assert_eq!(states, [TaskState::TaskRunning, TaskState::TaskKilling]);
     assert_eq!(statuses[0].uuid.as_deref(), Some(&[2; 16][..]));
@@ -151,7 +151,7 @@ fn updates_for_a_framework_that_is_away_wait_at_the_agent() {
     let effects = cluster.update(&agent, &scheduler, "t", TaskState::TaskFinished, 1);
     assert!(effects.is_empty(), "{effects:?}");
     let view = cluster.master.snapshot();
-    let task = &view.frameworks[&scheduler.id].tasks[0];
+    let task = view.frameworks[&scheduler.id].tasks[0].to_task();
     assert_eq!(task.state, TaskState::TaskFinished);
     assert_eq!(task.status_update_state, None, "nobody was told");
 

@@ -15,8 +15,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use master::view::{FrameworkView, Snapshot};
-use protocol::mesos::Task;
+use master::view::{FrameworkView, Snapshot, TaskRecord};
 
 pub(super) use self::agents::slaves;
 pub(super) use self::envelope::respond;
@@ -65,6 +64,7 @@ fn all_frameworks(snapshot: &Snapshot) -> impl Iterator<Item = &FrameworkView> {
 }
 
 /// Every task that is known of a framework.
-fn all_tasks(framework: &FrameworkView) -> impl Iterator<Item = &Arc<Task>> {
-    framework.tasks.iter().chain(&framework.unreachable_tasks).chain(&framework.completed_tasks)
+fn all_tasks(framework: &FrameworkView) -> impl Iterator<Item = &Arc<TaskRecord>> {
+    let past = framework.unreachable_tasks.iter().chain(framework.completed_tasks.iter());
+    framework.tasks.values().chain(past)
 }

@@ -1,6 +1,8 @@
 //! Frameworks, as `/state`, `/state-summary` and `/frameworks` show them.
 
-use master::view::{FrameworkView, Snapshot};
+use std::sync::Arc;
+
+use master::view::{FrameworkView, Snapshot, TaskRecord};
 use protocol::mesos::framework_info::capability::Type;
 use protocol::mesos::{AgentId, CommandInfo, ExecutorInfo, Offer};
 use protocol::{Names, scheduler};
@@ -60,17 +62,9 @@ pub(super) fn framework(json: &mut JsonWriter, framework: &FrameworkView) {
     } else {
         json.key("role").string(info.role.as_deref().unwrap_or(DEFAULT_ROLE));
     }
-    for (name, list) in [
-        ("tasks", &framework.tasks),
-        ("unreachable_tasks", &framework.unreachable_tasks),
-        ("completed_tasks", &framework.completed_tasks),
-    ] {
-        json.key(name).array(|json| {
-            for task in list {
-                legacy::task(json, task);
-            }
-        });
-    }
+    tasks(json, "tasks", framework.tasks.values());
+    tasks(json, "unreachable_tasks", framework.unreachable_tasks.iter());
+    tasks(json, "completed_tasks", framework.completed_tasks.iter());
     json.key("offers").array(|json| {
         for one in &framework.offers {
             json.object(|json| offer(json, one));
@@ -87,6 +81,14 @@ pub(super) fn framework(json: &mut JsonWriter, framework: &FrameworkView) {
     let none = scheduler::OfferConstraints::default();
     let constraints = framework.offer_constraints.as_deref().unwrap_or(&none);
     json.key("offer_constraints").message(constraints, Names::V0);
+}
+
+fn tasks<'a>(json: &mut JsonWriter, name: &str, tasks: impl Iterator<Item = &'a Arc<TaskRecord>>) {
+    json.key(name).array(|json| {
+        for task in tasks {
+            legacy::task(json, &task.to_task());
+        }
+    });
 }
 
 fn offer(json: &mut JsonWriter, offer: &Offer) {

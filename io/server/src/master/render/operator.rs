@@ -112,12 +112,13 @@ fn state(envelope: &mut Envelope, snapshot: &Snapshot) {
 }
 
 fn tasks(envelope: &mut Envelope, snapshot: &Snapshot) {
-    let list = |all: fn(&master::view::FrameworkView) -> &[std::sync::Arc<Task>]| {
-        all_frameworks(snapshot).flat_map(all).map(AsRef::as_ref)
-    };
-    envelope.list::<GetTasks, Task>("tasks", list(|view| &view.tasks));
-    envelope.list::<GetTasks, Task>("unreachable_tasks", list(|view| &view.unreachable_tasks));
-    envelope.list::<GetTasks, Task>("completed_tasks", list(|view| &view.completed_tasks));
+    let all = || all_frameworks(snapshot);
+    let tasks = all().flat_map(|view| view.tasks.values()).map(|task| task.to_task());
+    envelope.list::<GetTasks, Task>("tasks", tasks);
+    let tasks = all().flat_map(|view| view.unreachable_tasks.iter()).map(|task| task.to_task());
+    envelope.list::<GetTasks, Task>("unreachable_tasks", tasks);
+    let tasks = all().flat_map(|view| view.completed_tasks.iter()).map(|task| task.to_task());
+    envelope.list::<GetTasks, Task>("completed_tasks", tasks);
 }
 
 fn executors(envelope: &mut Envelope, snapshot: &Snapshot) {

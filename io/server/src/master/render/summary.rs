@@ -46,8 +46,8 @@ pub(in crate::master) fn state_summary(snapshot: &Snapshot, process: &Process) -
         let (states, agent_ids) = by_framework.entry(id).or_default();
         for task in all_tasks(framework) {
             *states.entry(task.state).or_default() += 1;
-            agent_ids.insert(&task.agent_id);
-            let (states, framework_ids) = by_agent.entry(&task.agent_id).or_default();
+            agent_ids.insert(&*task.agent_id);
+            let (states, framework_ids) = by_agent.entry(&*task.agent_id).or_default();
             *states.entry(task.state).or_default() += 1;
             framework_ids.insert(id);
         }

@@ -3,8 +3,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use master::view::Snapshot;
-use protocol::mesos::Task;
+use master::view::{Snapshot, TaskRecord};
 
 use super::{all_frameworks, all_tasks, document};
 use crate::http::Query;
@@ -40,27 +39,27 @@ impl TaskQuery {
 /// `/tasks`, by the time of their first status.
 pub(in crate::master) fn tasks(snapshot: &Snapshot, query: &TaskQuery) -> Vec<u8> {
     let named = |wanted: &Option<String>, id: &str| wanted.as_ref().is_none_or(|it| it == id);
-    let mut found: Vec<&Arc<Task>> = all_frameworks(snapshot)
+    let mut found: Vec<(Option<f64>, &Arc<TaskRecord>)> = all_frameworks(snapshot)
         .flat_map(all_tasks)
         .filter(|task| named(&query.framework_id, &task.framework_id.value))
         .filter(|task| named(&query.task_id, &task.task_id.value))
+        .map(|task| (task.first_timestamp(), task))
         .collect();
-    found.sort_by(|one, other| {
-        let order = by_first_status(one, other);
+    found.sort_by(|(one, _), (other, _)| {
+        let order = by_first_status(*one, *other);
         if query.ascending { order } else { order.reverse() }
     });
     document(|json| {
         json.key("tasks").array(|json| {
-            for one in found.into_iter().skip(query.offset).take(query.limit) {
-                legacy::task(json, one);
+            for (_, one) in found.into_iter().skip(query.offset).take(query.limit) {
+                legacy::task(json, &one.to_task());
             }
         });
     })
 }
 
-fn by_first_status(one: &Task, other: &Task) -> Ordering {
-    let first = |task: &Task| task.statuses.first().map(|status| status.timestamp.unwrap_or(0.0));
-    match (first(one), first(other)) {
+fn by_first_status(one: Option<f64>, other: Option<f64>) -> Ordering {
+    match (one, other) {
         (Some(one), Some(other)) => one.total_cmp(&other),
         (one, other) => one.is_some().cmp(&other.is_some()),
     }

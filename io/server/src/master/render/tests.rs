@@ -9,7 +9,7 @@ use master::view::{AgentView, FrameworkView};
 use master::{Metrics, Snapshot};
 use protocol::master::Response;
 use protocol::master::response::get_frameworks::Framework;
-use protocol::mesos::{MasterInfo, TimeInfo};
+use protocol::mesos::{MasterInfo, Task, TimeInfo};
 use protocol::time::Timestamp;
 use protocol::{Message, Names};
 use resources::Resources;
@@ -39,8 +39,9 @@ fn framework_view(
     tasks: &protocol::master::response::GetTasks,
 ) -> Result<FrameworkView, Box<dyn std::error::Error>> {
     let id = framework.framework_info.id.clone().unwrap_or_default();
-    let own = |tasks: &[Task]| {
-        tasks.iter().filter(|task| task.framework_id == id).cloned().map(Arc::new).collect()
+    let own = |tasks: &[Task]| -> Vec<Arc<TaskRecord>> {
+        let own = tasks.iter().filter(|task| task.framework_id == id).cloned();
+        own.map(TaskRecord::from_task).map(Arc::new).collect()
     };
     Ok(FrameworkView {
         inverse_offers: Vec::new(),
@@ -55,9 +56,9 @@ fn framework_view(
         used_resources: Resources::from_wire(&framework.allocated_resources)?,
         offered_resources: Resources::from_wire(&framework.offered_resources)?,
         offers: framework.offers.iter().cloned().map(Arc::new).collect(),
-        tasks: own(&tasks.tasks),
-        unreachable_tasks: own(&tasks.unreachable_tasks),
-        completed_tasks: own(&tasks.completed_tasks),
+        tasks: own(&tasks.tasks).into_iter().collect(),
+        unreachable_tasks: own(&tasks.unreachable_tasks).into_iter().collect(),
+        completed_tasks: own(&tasks.completed_tasks).into_iter().collect(),
         executors: Vec::new(),
         offer_constraints: None,
     })

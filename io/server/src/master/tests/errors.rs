@@ -186,18 +186,15 @@ async fn legacy_endpoints_refuse_as_mesos_does() -> TestResult {
 #[tokio::test]
 async fn what_is_not_there_is_refused_by_name() -> TestResult {
     let fixture = Fixture::start().await?;
-    for call in [
-        r#"{"type":"DRAIN_AGENT","drain_agent":{"agent_id":{"value":"a"}}}"#,
-    ] {
+    for call in [r#"{"type":"DRAIN_AGENT","drain_agent":{"agent_id":{"value":"a"}}}"#] {
         let answer = fixture.call(call).await?;
         assert_eq!(answer.status, 501, "{call}");
         let name = call.split('"').nth(3).unwrap_or_default();
         assert!(answer.text().contains(name), "{}", answer.text());
     }
-    for (method, path, body) in [
-        ("POST", "/maintenance/schedule", "{}"),
-        ("POST", "/machine/down", "[{}]"),
-    ] {
+    for (method, path, body) in
+        [("POST", "/maintenance/schedule", "{}"), ("POST", "/machine/down", "[{}]")]
+    {
         let length = body.len();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"
