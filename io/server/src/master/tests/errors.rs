@@ -184,24 +184,23 @@ async fn legacy_endpoints_refuse_as_mesos_does() -> TestResult {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_refused_by_name() -> TestResult {
+async fn maintenance_of_what_is_not_there_is_refused_in_the_words_of_mesos() -> TestResult {
     let fixture = Fixture::start().await?;
-    for call in [r#"{"type":"DRAIN_AGENT","drain_agent":{"agent_id":{"value":"a"}}}"#] {
-        let answer = fixture.call(call).await?;
-        assert_eq!(answer.status, 501, "{call}");
-        let name = call.split('"').nth(3).unwrap_or_default();
-        assert!(answer.text().contains(name), "{}", answer.text());
-    }
-    for (method, path, body) in
-        [("POST", "/maintenance/schedule", "{}"), ("POST", "/machine/down", "[{}]")]
-    {
-        let length = body.len();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"
-        );
-        let answer = fixture.request(&request).await?;
-        assert_eq!(answer.status, 501, "{path}: {}", answer.text());
-        assert!(answer.text().ends_with(" is not in this version"), "{}", answer.text());
+    let drain = r#"{"type":"DRAIN_AGENT","drain_agent":{"agent_id":{"value":"a"}}}"#;
+    let answer = fixture.call(drain).await?;
+    assert_eq!((answer.status, answer.text().as_str()), (400, "Unknown agent"));
+    let machine = r#"[{"hostname":"a","ip":"10.0.0.1"}]"#;
+    let unknown =
+        r#"Machine '{"hostname":"a","ip":"10.0.0.1"}' is not part of a maintenance schedule"#;
+    for (path, body, text) in [
+        ("/maintenance/schedule", "[]", "Unexpected JSON type parsed"),
+        ("/machine/down", "{}", "Unexpected JSON type parsed"),
+        ("/machine/down", "[{}]", "Both 'hostname' and 'ip' for a machine are empty"),
+        ("/machine/down", machine, unknown),
+        ("/machine/up", machine, unknown),
+    ] {
+        let answer = fixture.post(path, "", body).await?;
+        assert_eq!((answer.status, answer.text().as_str()), (400, text), "{path} {body}");
     }
     Ok(())
 }
