@@ -208,7 +208,8 @@ impl Agent {
         true
     }
 
-    /// While the agent drains, frameworks learn that from the end of their tasks.
+    /// While the agent drains, frameworks learn that from the end of their tasks. (Mesos turns
+    /// `TASK_KILLING` into an end too, and so may leave before the grace period is over.)
     fn mark_drained(&self, update: &mut StatusUpdate) {
         let Some(drain) = &self.drain else { return };
         if !matches!(update.status.state, TaskState::TaskKilling | TaskState::TaskKilled) {
@@ -217,7 +218,8 @@ impl Agent {
         update.status.reason = Some(task_status::Reason::ReasonAgentDraining);
         let framework = self.frameworks.get(&update.framework_id);
         let is_aware = framework.is_some_and(framework::Framework::is_partition_aware);
-        if drain.config.mark_gone.unwrap_or(false) && is_aware {
+        let ends = update.status.state == TaskState::TaskKilled;
+        if ends && drain.config.mark_gone.unwrap_or(false) && is_aware {
             update.status.state = TaskState::TaskGoneByOperator;
         }
     }

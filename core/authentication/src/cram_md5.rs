@@ -289,7 +289,11 @@ mod tests {
         ] {
             assert_eq!(verified(&credentials(), &challenge, wrong), None, "{wrong:?}");
         }
-        assert_eq!(verified(&credentials(), b"<2@x>", &right), None, "an answer fits one challenge");
+        assert_eq!(
+            verified(&credentials(), b"<2@x>", &right),
+            None,
+            "an answer fits one challenge"
+        );
     }
 
     #[test]

@@ -86,7 +86,9 @@ impl Credentials {
             list.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>()?
         } else {
             let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-            lines.map(|(index, line)| from_line(line.trim(), index + 1)).collect::<Result<_, _>>()?
+            lines
+                .map(|(index, line)| from_line(line.trim(), index + 1))
+                .collect::<Result<_, _>>()?
         };
         let mut secrets = BTreeMap::new();
         for Credential { principal, secret } in listed {

@@ -1,9 +1,9 @@
 //! Messages of v0 scheduler drivers: `mesos.scheduler.Call`, and the older messages that say the same.
 
 use protocol::internal::{
-    DeactivateFrameworkMessage, FrameworkErrorMessage, FrameworkToExecutorMessage,
-    KillTaskMessage, LaunchTasksMessage, ReconcileTasksMessage,
-    ReregisterFrameworkMessage, ReviveOffersMessage, StatusUpdateAcknowledgementMessage,
+    DeactivateFrameworkMessage, FrameworkErrorMessage, FrameworkToExecutorMessage, KillTaskMessage,
+    LaunchTasksMessage, ReconcileTasksMessage, ReregisterFrameworkMessage, ReviveOffersMessage,
+    StatusUpdateAcknowledgementMessage,
 };
 use protocol::mesos::offer::Operation;
 use protocol::mesos::offer::operation;
@@ -27,10 +27,10 @@ use crate::validation;
 impl Master {
     pub(crate) fn driver_message(&mut self, from: Pid, message: SchedulerToMaster) {
         if subscribes(&message) && self.is_authenticating(&from) {
-            self.wait_for_authentication(&from, Event::SchedulerMessage {
-                from: from.clone(),
-                message: Box::new(message),
-            });
+            self.wait_for_authentication(
+                &from,
+                Event::SchedulerMessage { from: from.clone(), message: Box::new(message) },
+            );
             return;
         }
         match message {

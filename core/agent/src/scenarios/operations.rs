@@ -7,7 +7,7 @@ use protocol::internal::{
 use protocol::mesos::offer::Operation;
 use protocol::mesos::offer::operation::{Create, Destroy, Reserve, Type};
 use protocol::mesos::resource::{DiskInfo, ReservationInfo, disk_info, reservation_info};
-use protocol::mesos::{self, OperationState, TaskState, task_status};
+use protocol::mesos::{self, OperationState, TaskState, framework_info, task_status};
 use protocol::messages::{AgentToMaster, MasterToAgent};
 
 use super::samples::{command_task, config, framework, run_task, scalar};
@@ -276,4 +276,40 @@ fn a_draining_agent_kills_everything_and_takes_nothing() {
     let path = checkpoint::drain_config(&super::samples::agent_id());
     assert!(world.disk.file(&path).is_none());
     assert!(!world.effects.iter().any(|effect| matches!(effect, Effect::Exit { .. })));
+}
+
+#[test]
+fn a_task_on_an_agent_that_will_be_gone_ends_when_it_has_ended() {
+    for (capabilities, end) in [
+        (vec![framework_info::capability::Type::PartitionAware], TaskState::TaskGoneByOperator),
+        (vec![], TaskState::TaskKilled),
+    ] {
+        let info = mesos::FrameworkInfo {
+            capabilities: capabilities
+                .into_iter()
+                .map(|it| framework_info::Capability { r#type: Some(it), ..Default::default() })
+                .collect(),
+            ..framework("F", true)
+        };
+        let mut world = World::registered();
+        world.launch(info, command_task("t"));
+        world.subscribe("F", "t");
+        let config = mesos::DrainConfig { mark_gone: Some(true), ..Default::default() };
+        world.master_says(MasterToAgent::DrainSlave(DrainSlaveMessage {
+            config,
+            ..Default::default()
+        }));
+        // It may take its grace period.
+        for (told, expected) in
+            [(TaskState::TaskKilling, TaskState::TaskKilling), (TaskState::TaskKilled, end)]
+        {
+            let status = world.status("t", told);
+            world.update("F", "t", status);
+            let update = world.updates().pop().unwrap();
+            assert_eq!(update.status.state, expected);
+            let reason = task_status::Reason::ReasonAgentDraining;
+            assert_eq!(update.status.reason, Some(reason));
+            world.acknowledge(&update);
+        }
+    }
 }

@@ -15,10 +15,10 @@ impl Master {
             matches!(message, AgentToMaster::RegisterSlave(_) | AgentToMaster::ReregisterSlave(_));
         if registers {
             if self.is_authenticating(&from) {
-                self.wait_for_authentication(&from, Event::AgentMessage {
-                    from: from.clone(),
-                    message: Box::new(message),
-                });
+                self.wait_for_authentication(
+                    &from,
+                    Event::AgentMessage { from: from.clone(), message: Box::new(message) },
+                );
                 return;
             }
             let is_proven = self.use_principal(&from).is_some();

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use master::{Counter, Effect, Event, Response};
-use protocol::internal::{
-    RegisterSlaveMessage, ReregisterSlaveMessage, UnregisterSlaveMessage,
-};
+use protocol::internal::{RegisterSlaveMessage, ReregisterSlaveMessage, UnregisterSlaveMessage};
 use protocol::master::Call;
 use protocol::master::call::{MarkAgentGone, Type};
 use protocol::mesos::task_status::Reason;

@@ -135,8 +135,10 @@ fn nobody_else_takes_part_in_a_handshake() {
     let Next::Reply(start) = peer.handle(&message) else { panic!("no start") };
     let stranger = "crammd5-authenticatee(1)@10.0.0.9:5051".parse().unwrap();
     assert!(answer(&mut cluster, stranger, &actor, start.clone()).is_empty());
-    assert!(answer(&mut cluster, authenticatee(), "crammd5-authenticator-session(99)", start)
-        .is_empty());
+    assert!(
+        answer(&mut cluster, authenticatee(), "crammd5-authenticator-session(99)", start)
+            .is_empty()
+    );
 }
 
 #[test]

@@ -7,8 +7,8 @@ use hyper::StatusCode;
 use master::SESSION_ACTOR;
 use master::effect;
 use master::event::{ConnectionId, Event, RequestId};
-use protocol::messages::{AgentToMaster, Authentication, SchedulerToMaster};
 use protocol::DecodeError;
+use protocol::messages::{AgentToMaster, Authentication, SchedulerToMaster};
 use protocol::pid::Pid;
 use tokio::sync::{oneshot, watch};
 

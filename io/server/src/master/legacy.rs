@@ -58,10 +58,6 @@ pub(super) async fn answer(
     }
 }
 
-fn not_implemented(what: &str) -> Response {
-    Response::text(StatusCode::NOT_IMPLEMENTED, format!("{what} is not in this version"))
-}
-
 /// `/files/*`: there are no files.
 fn files(read: FilesRead, request: &Request) -> Response {
     if read == FilesRead::Debug {

@@ -33,6 +33,7 @@ pub(super) fn state(view: &View, flags: &[(String, String)]) -> Vec<u8> {
                 .filter_map(|one| one.r#type)
                 .for_each(|kind| json.string(kind.name(Names::V0)));
         });
+        drain(json, view);
         map(json, "resources", total.summary());
         map(json, "reserved_resources", total.reserved_summary());
         map(json, "unreserved_resources", total.unreserved().summary());
@@ -63,6 +64,16 @@ pub(super) fn state(view: &View, flags: &[(String, String)]) -> Vec<u8> {
         });
     });
     json.into_bytes()
+}
+
+/// How far the agent is with a drain, while it lasts.
+fn drain(json: &mut JsonWriter, view: &View) {
+    let Some(config) = &view.drain_config else { return };
+    json.key("drain_config").message(&**config, Names::V0);
+    if let Some(started) = view.drain_started {
+        let seconds = started.as_nanos() / 1_000_000_000;
+        json.key("estimated_drain_start_time_seconds").raw(seconds.to_string().as_bytes());
+    }
 }
 
 /// `/flags`.
