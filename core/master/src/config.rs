@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use allocator::SorterPolicy;
 use authentication::Credentials;
 use authentication::cram_md5::ChallengeKey;
 use protocol::mesos;
@@ -72,6 +73,10 @@ pub struct Config {
     pub roles: Option<BTreeSet<String>>,
     /// `--weights`: the share of a role, 1 when not named.
     pub weights: BTreeMap<String, f64>,
+    /// `--role_sorter`: how roles take turns.
+    pub role_sorter: SorterPolicy,
+    /// `--framework_sorter`: how the frameworks of a role take turns.
+    pub framework_sorter: SorterPolicy,
     /// `--min_allocatable_resources`: sets of scalar quantities, one of which an offer must reach.
     pub min_allocatable_resources: Vec<BTreeMap<String, f64>>,
     /// `--allocator_agent_recovery_factor`: the part of the known agents that must be back after a
@@ -121,6 +126,8 @@ impl Config {
             root_submissions: true,
             roles: None,
             weights: BTreeMap::new(),
+            role_sorter: SorterPolicy::Drf,
+            framework_sorter: SorterPolicy::Drf,
             min_allocatable_resources: vec![
                 BTreeMap::from([("cpus".to_owned(), 0.01)]),
                 BTreeMap::from([("mem".to_owned(), 32.0)]),

@@ -46,6 +46,8 @@ use protocol::pid::Pid;
 use protocol::time::Timestamp;
 use protocol::uuid::UuidSource;
 
+pub use allocator::SorterPolicy;
+
 pub use crate::config::Config;
 pub use crate::effect::{Effect, RegistryChange, Response};
 pub use crate::event::{ConnectionId, Event, RequestId, WriteId};

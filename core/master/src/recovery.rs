@@ -239,6 +239,8 @@ fn allocator_config(config: &Config) -> allocator::Config {
             .as_ref()
             .and_then(|domain| domain.fault_domain.as_ref())
             .map(|domain| domain.region.name.clone()),
+        role_sorter: config.role_sorter,
+        framework_sorter: config.framework_sorter,
         seed: config.seed,
         ..allocator::Config::default()
     }

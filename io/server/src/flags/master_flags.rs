@@ -194,18 +194,21 @@ const ALLOCATION: &[Flag] = &[
         through the API win over these.",
     ),
     Flag::new("roles", Kind::Text, "The only roles that frameworks may use; unset allows all."),
-    Flag::new("role_sorter", Kind::OneOf(&["drf", "random"]), "How roles take turns.")
-        .default("drf")
-        .formerly(&["user_sorter"])
-        .refused("only dominant-resource fairness (drf) is in this version"),
     Flag::new(
-        "framework_sorter",
-        Kind::OneOf(&["drf", "random"]),
-        "How frameworks of one role \
-        take turns.",
+        "role_sorter",
+        Kind::OneOf(&["drf", "random", "priority"]),
+        "How roles take turns: by dominant \
+        share, at random in proportion to their weights, or the one of the highest weight first.",
     )
     .default("drf")
-    .refused("only dominant-resource fairness (drf) is in this version"),
+    .formerly(&["user_sorter"]),
+    Flag::new(
+        "framework_sorter",
+        Kind::OneOf(&["drf", "random", "priority"]),
+        "How frameworks of one role \
+        take turns: by dominant share, or at random. Priority is the same as drf, as they have no weights.",
+    )
+    .default("drf"),
     Flag::new(
         "filter_gpu_resources",
         Kind::Boolean,

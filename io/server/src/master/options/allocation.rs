@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use master::Config;
+use master::{Config, SorterPolicy};
 
 use super::{OptionsError, refused};
 use crate::flags::Values;
@@ -46,6 +46,12 @@ pub(super) fn read(values: &Values, settings: &mut Config) -> Result<(), Options
             return Err(refused("weights", text, format!("role '{role}' is not in --roles")));
         }
     }
+    if let Some(policy) = values.text("role_sorter").and_then(sorter) {
+        settings.role_sorter = policy;
+    }
+    if let Some(policy) = values.text("framework_sorter").and_then(sorter) {
+        settings.framework_sorter = policy;
+    }
     const MINIMUM: &str = "min_allocatable_resources";
     if let Some(text) = values.text(MINIMUM) {
         let alternatives = resources::parse_alternatives(text)
@@ -59,6 +65,16 @@ pub(super) fn read(values: &Values, settings: &mut Config) -> Result<(), Options
         settings.min_allocatable_resources = alternatives.iter().map(set).collect();
     }
     Ok(())
+}
+
+/// `None` for no value of the flags, which they have refused already.
+fn sorter(text: &str) -> Option<SorterPolicy> {
+    match text {
+        "drf" => Some(SorterPolicy::Drf),
+        "random" => Some(SorterPolicy::Random),
+        "priority" => Some(SorterPolicy::Priority),
+        _ => None,
+    }
 }
 
 /// `ads=2,search=3`.

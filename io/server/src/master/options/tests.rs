@@ -39,6 +39,8 @@ fn flags_reach_the_settings() -> TestResult {
             "--no-hostname_lookup",
             "--cluster=lab",
             "--weights=ads=2,search=3.5",
+            "--role_sorter=priority",
+            "--framework_sorter=random",
             "--roles=ads,search",
             "--min_allocatable_resources=cpus:1|mem:64;disk:1",
             "--agent_removal_rate_limit=2/10mins",
@@ -58,6 +60,8 @@ fn flags_reach_the_settings() -> TestResult {
     assert!(options.flags.contains(&("cluster".to_owned(), "lab".to_owned())));
     let settings = options.settings;
     assert_eq!(settings.weights.get("search"), Some(&3.5));
+    assert_eq!(settings.role_sorter, master::SorterPolicy::Priority);
+    assert_eq!(settings.framework_sorter, master::SorterPolicy::Random);
     assert_eq!(settings.roles.map(|roles| roles.len()), Some(2));
     assert_eq!(settings.min_allocatable_resources.len(), 2);
     assert_eq!(settings.agent_removal_interval, Some(Duration::from_secs(300)));
