@@ -22,6 +22,7 @@ const RANKS: &[(&str, u32)] = &[
     ("sdk", 5),
     ("server", 6),
     ("simulator", 7),
+    ("swarm", 7),
     ("meseta", 7),
     ("tests", 8),
     ("xtask", 8),

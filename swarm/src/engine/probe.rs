@@ -1,0 +1,90 @@
+//! Frameworks that come for one task, whose delay is what a user of a busy cluster feels.
+
+use std::time::Duration;
+
+use super::Engine;
+use super::frameworks::Role;
+use crate::timers::{Moment, Timer};
+
+/// Probes that wait for their task at a time; when a master is slower, the next ones are left out.
+const PROBES_MAX: u32 = 64;
+
+/// When probes come.
+#[derive(Debug, Default)]
+pub(super) struct Probes {
+    interval: Option<Duration>,
+    waiting: u32,
+    /// Frameworks that ended and can be used again.
+    idle: Vec<u32>,
+}
+
+impl Engine {
+    /// Starts a probe now and then again after each interval.
+    pub(crate) fn start_probes(&mut self, interval: Duration) {
+        self.probes.interval = Some(interval);
+        let now = self.now();
+        self.timers.set(now, Timer::Probe);
+    }
+
+    /// Lets no more probes come. Those that wait go on.
+    pub(crate) fn stop_probes(&mut self) {
+        self.probes.interval = None;
+    }
+
+    /// How many probes wait for their tasks to run.
+    pub(crate) fn probes_waiting(&self) -> u32 {
+        self.probes.waiting
+    }
+
+    pub(super) fn start_probe(&mut self, now: Moment) {
+        let Some(interval) = self.probes.interval else { return };
+        self.timers.set(now + interval, Timer::Probe);
+        if self.probes.waiting >= PROBES_MAX {
+            return;
+        }
+        let role = Role::Probe { since: now, has_launched: false };
+        let number = match self.probes.idle.pop() {
+            Some(number) => {
+                if let Some(framework) = self.frameworks.get_mut(number as usize) {
+                    framework.id = None;
+                    framework.role = role;
+                }
+                number
+            }
+            None => self.add_framework(role),
+        };
+        self.probes.waiting += 1;
+        self.subscribe(number);
+    }
+
+    pub(super) fn probe_launched(&mut self, number: u32) {
+        let Some(framework) = self.frameworks.get_mut(number as usize) else { return };
+        if let Role::Probe { has_launched, .. } = &mut framework.role {
+            *has_launched = true;
+        }
+    }
+
+    pub(super) fn probe_runs(&mut self, now: Moment, number: u32) {
+        let Some(framework) = self.frameworks.get(number as usize) else { return };
+        if let Role::Probe { since, .. } = framework.role {
+            self.counters.probe_delay.record(now.saturating_sub(since));
+            self.probes.waiting -= 1;
+        }
+    }
+
+    /// The probe's only task has ended, and with it the probe.
+    pub(super) fn probe_ended(&mut self, number: u32) {
+        let Some(framework) = self.frameworks.get(number as usize) else { return };
+        if matches!(framework.role, Role::Probe { .. }) {
+            self.tear_down(number);
+        }
+    }
+
+    /// The master has let a framework go.
+    pub(super) fn probe_left(&mut self, number: u32) {
+        let Some(framework) = self.frameworks.get(number as usize) else { return };
+        if matches!(framework.role, Role::Probe { .. }) {
+            self.probes.idle.push(number);
+        }
+    }
+}
