@@ -72,6 +72,8 @@ pub enum Effect {
         resources: Vec<mesos::Resource>,
         /// Upper limits by resource name, where they differ from the resources (`cpus`, `mem`).
         limits: BTreeMap<String, mesos::value::Scalar>,
+        /// All volumes it has from now on. Done before any later effect.
+        volumes: Vec<VolumeLink>,
     },
     /// Kill every process of the container at once. `ContainerExited` follows, also if it is not
     /// running yet or unknown.
@@ -151,6 +153,19 @@ pub enum Severity {
     Error,
 }
 
+/// A persistent volume as a container sees it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VolumeLink {
+    /// The volume's directory, absolute.
+    pub source: String,
+    /// Where the container finds it, relative to its sandbox.
+    pub container_path: String,
+    /// Whether the container may only read it.
+    pub read_only: bool,
+    /// Whether other containers may use it at the same time.
+    pub shared: bool,
+}
+
 /// Everything needed to start a container; executing it needs no further decision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContainerLaunch {
@@ -171,6 +186,8 @@ pub struct ContainerLaunch {
     pub resources: Vec<mesos::Resource>,
     /// Upper limits by resource name, where they differ from the resources.
     pub limits: BTreeMap<String, mesos::value::Scalar>,
+    /// The persistent volumes among its resources.
+    pub volumes: Vec<VolumeLink>,
     /// Where to write the pid (decimal text), below the meta directory, after the fork and before
     /// the command is executed: so no process of a checkpointing framework can run unrecorded.
     pub pid_checkpoint: Option<String>,
@@ -187,6 +204,8 @@ pub struct ContainerRecovery {
     pub pid: Option<u32>,
     /// What it may use.
     pub resources: Vec<mesos::Resource>,
+    /// The persistent volumes among its resources.
+    pub volumes: Vec<VolumeLink>,
     /// Image, volumes, networks, as at launch.
     pub container_info: Option<mesos::ContainerInfo>,
 }

@@ -114,6 +114,7 @@ impl Agent {
             environment,
             user,
             container_info: info.container.map(|container| *container),
+            volumes: self.resources.volume_links(&self.config.work_dir, &resources),
             resources,
             limits,
             pid_checkpoint: executor.checkpoint.then(|| self.run_path(executor).forked_pid()),
@@ -142,9 +143,11 @@ impl Agent {
         if matches!(executor.state, State::Registering | State::Terminated) {
             return;
         }
+        let resources = resource_state::of_executor(executor);
         let effect = Effect::UpdateContainer {
             container: executor.container.clone(),
-            resources: resource_state::of_executor(executor),
+            volumes: self.resources.volume_links(&self.config.work_dir, &resources),
+            resources,
             limits: limits_of_executor(executor),
         };
         self.outbox.send(effect);

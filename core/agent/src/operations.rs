@@ -17,12 +17,16 @@ use resources::Resources;
 use crate::agent::Agent;
 use crate::checkpoint::{self, Change, records};
 use crate::effect::Severity;
+use crate::resource_state::can_be_kept;
 use crate::status_updates::{RETRY_INTERVAL_MAX, RETRY_INTERVAL_MIN};
 use crate::timers::{Timer, TimerId};
 use crate::view::Phase;
 
 /// How many operations are remembered, so that one that comes twice is applied once.
 const APPLIED_OPERATIONS_MAX: usize = 1024;
+
+/// How many operations may wait for their acknowledgement; more are dropped.
+const UNACKNOWLEDGED_OPERATIONS_MAX: usize = 16_384;
 
 /// Operations that are over and not acknowledged, by uuid.
 #[derive(Debug, Default)]
@@ -66,7 +70,15 @@ impl Agent {
     /// The whole of reservations and volumes, from a master that does not send single operations.
     pub(crate) fn checkpoint_resources(&mut self, message: &CheckpointResourcesMessage) {
         match Resources::from_wire(&message.resources) {
-            Ok(resources) => self.change_checkpointed(resources),
+            Ok(resources) if resources.iter().all(can_be_kept) => {
+                self.change_checkpointed(resources);
+            }
+            Ok(resources) => {
+                let text = format!(
+                    "resources to checkpoint were ignored: {resources} has a volume that cannot be kept here"
+                );
+                self.log(Severity::Error, text);
+            }
             Err(error) => {
                 let text = format!("resources to checkpoint were ignored: {error}");
                 self.log(Severity::Error, text);
@@ -79,6 +91,50 @@ impl Agent {
         if self.operations.has_applied(&uuid.value) {
             return;
         }
+        let version = &message.resource_version_uuid;
+        let is_own = version.resource_provider_id.is_none() && !version.uuid.value.is_empty();
+        if is_own && version.uuid.value != self.resources.version() {
+            // Decided before the registration that this version was superseded by: what the agent
+            // told of itself there does not have the operation, so it must never have it.
+            self.drop_operation(message, "Operation assumes outdated resource state");
+            return;
+        }
+        if self.operations.entries.len() >= UNACKNOWLEDGED_OPERATIONS_MAX {
+            self.drop_operation(message, "Too many operations wait for their acknowledgement");
+            self.register_again(now);
+            return;
+        }
+        let is_refused = self.perform_operation(message);
+        self.report_operation(now, &uuid.value);
+        if is_refused {
+            // The master took it for done. Registering again tells it what there really is.
+            self.register_again(now);
+        }
+    }
+
+    /// Tells the master that an operation was not even tried. Nothing is kept of it: should this be
+    /// lost, the master asks when the agent registers again.
+    fn drop_operation(&mut self, message: ApplyOperationMessage, text: &str) {
+        self.log(Severity::Warning, format!("an operation is dropped: {text}"));
+        let status = mesos::OperationStatus {
+            operation_id: message.operation_info.id,
+            state: OperationState::OperationDropped,
+            message: Some(text.to_owned()),
+            agent_id: Some(self.agent_id()),
+            ..Default::default()
+        };
+        let update = UpdateOperationStatusMessage {
+            framework_id: message.framework_id,
+            slave_id: Some(self.agent_id()),
+            status,
+            operation_uuid: Some(message.operation_uuid),
+            ..Default::default()
+        };
+        self.send_to_master(AgentToMaster::UpdateOperationStatus(update));
+    }
+
+    /// Applies an operation, if it fits, and checkpoints it with its end. Says whether it did not fit.
+    fn perform_operation(&mut self, message: ApplyOperationMessage) -> bool {
         let next = self.resources.after(&message.operation_info);
         let (state, text) = match &next {
             Ok(_) => (OperationState::OperationFinished, None),
@@ -101,17 +157,42 @@ impl Agent {
             info: message.operation_info,
             latest_status: status.clone(),
             statuses: vec![status],
-            uuid: uuid.clone(),
+            uuid: message.operation_uuid,
             ..Default::default()
         });
         match next {
-            Ok(resources) => self.change_checkpointed(resources),
+            Ok(resources) => {
+                self.change_checkpointed(resources);
+                false
+            }
             Err(error) => {
                 self.log(Severity::Error, format!("an operation failed: {error}"));
                 self.checkpoint_operations();
+                true
             }
         }
-        self.report_operation(now, &uuid.value);
+    }
+
+    /// Finishes what an agent of Apache Mesos had begun on this disk: it checkpoints creating and
+    /// destroying volumes before it does them.
+    pub(crate) fn finish_pending_operations(&mut self) {
+        let pending: Vec<mesos::Operation> = self
+            .operations
+            .entries
+            .values()
+            .map(|entry| &entry.operation)
+            .filter(|it| it.latest_status.state == OperationState::OperationPending)
+            .cloned()
+            .collect();
+        for operation in pending {
+            self.operations.entries.remove(&operation.uuid.value);
+            self.perform_operation(ApplyOperationMessage {
+                framework_id: operation.framework_id,
+                operation_info: operation.info,
+                operation_uuid: operation.uuid,
+                ..Default::default()
+            });
+        }
     }
 
     /// Makes another set of reservations and volumes the agent's, on disk and in memory.
@@ -231,8 +312,8 @@ impl Agent {
     /// Answers for operations the master, or a framework, asks about.
     pub(crate) fn reconcile_operations(&mut self, message: &ReconcileOperationsMessage) {
         for asked in &message.operations {
-            if asked.resource_provider_id.is_some() {
-                // There are no resource providers here.
+            if asked.resource_provider_id.is_some() && message.framework_id.is_none() {
+                // There are no resource providers here, and the master knows of none.
                 continue;
             }
             let known = self.find_operation(message.framework_id.as_ref(), asked);

@@ -30,6 +30,7 @@ use crate::timers::{Timer, TimerId};
 use crate::view::Phase;
 
 mod compatibility;
+mod operation_streams;
 mod read;
 
 /// Why the agent may not start.
@@ -164,6 +165,7 @@ fn recover_agent(
     state.changed = mesos::AgentInfo { id: old.id.clone(), ..new } != old;
     state.drain = reader.message::<mesos::DrainConfig>(&checkpoint::drain_config(&reader.agent))?;
     state.frameworks = reader.frameworks()?;
+    state.operations = reader.without_acknowledged(std::mem::take(&mut state.operations));
     state.id = Some(reader.agent.clone());
     Ok(())
 }
@@ -196,6 +198,7 @@ impl Agent {
             self.operations.insert(operation);
         }
         self.recover_resources(state.committed, state.target);
+        self.finish_pending_operations();
         self.drain = state.drain.map(|config| Drain { config: Arc::new(config), started: now });
         self.recovery.other_agents = state.other_agents;
         self.recovery.changed = state.changed;
@@ -244,7 +247,7 @@ impl Agent {
             }
             self.containers.insert(executor.run.container.clone(), key.clone());
             match executor.run.pid {
-                Some(pid) => containers.push(container_recovery(&recovery, pid)),
+                Some(pid) => containers.push(self.container_recovery(&recovery, pid)),
                 None => self.recovery.never_started.push(executor.run.container.clone()),
             }
             framework.executors.insert(key.executor, recovery);
@@ -255,6 +258,18 @@ impl Agent {
         }
         self.frameworks.insert(id.clone(), framework);
         self.remove_framework_if_idle(now, &id);
+    }
+
+    fn container_recovery(&self, executor: &Executor, pid: u32) -> ContainerRecovery {
+        let resources = crate::resource_state::of_executor(executor);
+        ContainerRecovery {
+            container: executor.container.clone(),
+            directory: executor.directory.clone(),
+            pid: Some(pid),
+            volumes: self.resources.volume_links(&self.config.work_dir, &resources),
+            resources,
+            container_info: executor.info.container.as_deref().cloned(),
+        }
     }
 
     fn recover_executor(&mut self, id: &mesos::FrameworkId, found: &RecoveredExecutor) -> Executor {
@@ -409,15 +424,5 @@ impl Agent {
         }
         self.log(Severity::Info, "recovery is over");
         self.begin_registration(now);
-    }
-}
-
-fn container_recovery(executor: &Executor, pid: u32) -> ContainerRecovery {
-    ContainerRecovery {
-        container: executor.container.clone(),
-        directory: executor.directory.clone(),
-        pid: Some(pid),
-        resources: crate::resource_state::of_executor(executor),
-        container_info: executor.info.container.as_deref().cloned(),
     }
 }

@@ -124,6 +124,14 @@ impl Agent {
         }
     }
 
+    /// Gives up what the master believes of the agent, and tells it anew.
+    pub(crate) fn register_again(&mut self, now: Timestamp) {
+        if self.phase == Phase::Running {
+            self.disconnect();
+            self.begin_registration(now);
+        }
+    }
+
     /// Starts, or starts again, the attempts to register with the known leader.
     pub(crate) fn begin_registration(&mut self, now: Timestamp) {
         let Some(leader) = &self.registration.leader else { return };

@@ -6,6 +6,7 @@ use protocol::uuid::{Uuid, UuidSource};
 use resources::{Resource, Resources};
 
 use crate::checkpoint::Change;
+use crate::effect::VolumeLink;
 use crate::executor::Executor;
 
 /// Totals and checkpointed part.
@@ -95,7 +96,36 @@ impl ResourceState {
         for conversion in resources::conversions(operation).map_err(|error| error.to_string())? {
             total.apply(&conversion.unallocated()).map_err(|error| error.to_string())?;
         }
-        Ok(total.filter(Resource::needs_checkpointing))
+        let checkpointed = total.filter(Resource::needs_checkpointing);
+        match checkpointed.iter().find(|it| !can_be_kept(it)) {
+            Some(volume) => Err(format!("persistent volume {volume} cannot be kept here")),
+            None => Ok(checkpointed),
+        }
+    }
+
+    /// The persistent volumes among the resources of a container. Of a volume that is shared by tasks
+    /// in one container the first that names it says where it is.
+    pub(crate) fn volume_links(
+        &self,
+        work_dir: &str,
+        resources: &[mesos::Resource],
+    ) -> Vec<VolumeLink> {
+        let mut links: Vec<VolumeLink> = Vec::new();
+        for wire in resources {
+            let Ok(volume) = Resource::from_wire(wire) else { continue };
+            let Some((source, _)) = volume_path(work_dir, &volume) else { continue };
+            let Some(mount) = volume.disk().and_then(|disk| disk.volume.as_ref()) else { continue };
+            let link = VolumeLink {
+                source,
+                container_path: mount.container_path.clone(),
+                read_only: mount.mode == mesos::volume::Mode::Ro,
+                shared: volume.is_shared(),
+            };
+            if !links.contains(&link) {
+                links.push(link);
+            }
+        }
+        links
     }
 
     /// What has to change on disk for volumes when the checkpointed part changes.
@@ -119,11 +149,24 @@ fn volumes(work_dir: &str, resources: &Resources) -> Vec<(String, bool)> {
     resources.iter().filter_map(|volume| volume_path(work_dir, volume)).collect()
 }
 
+/// Whether the agent can keep the resource: a volume needs an id that can be the name of a directory,
+/// and a disk of a kind that has directories.
+pub(crate) fn can_be_kept(resource: &Resource) -> bool {
+    !resource.is_persistent_volume() || volume_path("", resource).is_some()
+}
+
+/// Ids become names of directories that are removed with all that is in them, so nothing may lead
+/// elsewhere.
+fn is_safe_name(id: &str) -> bool {
+    let is_harmless = |byte: u8| byte != b'/' && byte != b'\\' && !byte.is_ascii_control();
+    !id.is_empty() && id != "." && id != ".." && id.bytes().all(is_harmless)
+}
+
 /// Where a persistent volume lives (`getPersistentVolumePath` in Mesos' `src/slave/paths.cpp`);
 /// `None` for what is no volume, or one of a kind the agent does not keep.
 fn volume_path(work_dir: &str, volume: &Resource) -> Option<(String, bool)> {
     use resource::disk_info::source::Type;
-    let id = volume.persistence_id()?;
+    let id = volume.persistence_id().filter(|id| is_safe_name(id))?;
     let below = |root: &str| {
         let role = volume.reservation_role().unwrap_or("*").replace('/', " ");
         format!("{root}/volumes/roles/{role}/{id}")

@@ -11,4 +11,5 @@ mod restart;
 mod samples;
 mod tasks;
 mod updates;
+mod volumes;
 mod world;

@@ -20,6 +20,7 @@ mod containers;
 mod detector;
 mod machine;
 mod options;
+mod volumes;
 
 pub use checkpoints::CheckpointError;
 pub use machine::Exit;

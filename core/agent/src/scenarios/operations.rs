@@ -16,7 +16,7 @@ use crate::checkpoint::{self, Change};
 use crate::effect::Effect;
 use crate::recovery::RecoveryError;
 
-fn reserved(value: f64) -> mesos::Resource {
+pub(super) fn reserved(value: f64) -> mesos::Resource {
     mesos::Resource {
         reservations: vec![ReservationInfo {
             r#type: Some(reservation_info::Type::Dynamic),
@@ -27,7 +27,7 @@ fn reserved(value: f64) -> mesos::Resource {
     }
 }
 
-fn volume() -> mesos::Resource {
+pub(super) fn volume() -> mesos::Resource {
     let persistence = disk_info::Persistence { id: "v1".to_owned(), ..Default::default() };
     mesos::Resource {
         disk: Some(Box::new(DiskInfo { persistence: Some(persistence), ..Default::default() })),
@@ -35,26 +35,26 @@ fn volume() -> mesos::Resource {
     }
 }
 
-fn reserve() -> Operation {
+pub(super) fn reserve() -> Operation {
     let reserve = Reserve { resources: vec![reserved(100.0)], ..Default::default() };
     Operation { r#type: Some(Type::Reserve), reserve: Some(reserve), ..Default::default() }
 }
 
-fn create() -> Operation {
+pub(super) fn create() -> Operation {
     let create = Create { volumes: vec![volume()], ..Default::default() };
     Operation { r#type: Some(Type::Create), create: Some(create), ..Default::default() }
 }
 
-fn destroy() -> Operation {
+pub(super) fn destroy() -> Operation {
     let destroy = Destroy { volumes: vec![volume()], ..Default::default() };
     Operation { r#type: Some(Type::Destroy), destroy: Some(destroy), ..Default::default() }
 }
 
-fn uuid(number: u8) -> mesos::Uuid {
+pub(super) fn uuid(number: u8) -> mesos::Uuid {
     mesos::Uuid { value: vec![number; 16], ..Default::default() }
 }
 
-fn apply(world: &mut World, number: u8, operation: Operation) {
+pub(super) fn apply(world: &mut World, number: u8, operation: Operation) {
     world.master_says(MasterToAgent::ApplyOperation(ApplyOperationMessage {
         operation_info: operation,
         operation_uuid: uuid(number),
@@ -62,7 +62,7 @@ fn apply(world: &mut World, number: u8, operation: Operation) {
     }));
 }
 
-fn reports(world: &mut World) -> Vec<UpdateOperationStatusMessage> {
+pub(super) fn reports(world: &mut World) -> Vec<UpdateOperationStatusMessage> {
     let messages = world.messages().into_iter();
     messages
         .filter_map(|message| match message {
@@ -72,7 +72,7 @@ fn reports(world: &mut World) -> Vec<UpdateOperationStatusMessage> {
         .collect()
 }
 
-fn acknowledge(world: &mut World, report: &UpdateOperationStatusMessage) {
+pub(super) fn acknowledge(world: &mut World, report: &UpdateOperationStatusMessage) {
     world.master_says(MasterToAgent::AcknowledgeOperationStatus(
         AcknowledgeOperationStatusMessage {
             status_uuid: report.status.uuid.clone().unwrap(),
@@ -82,7 +82,7 @@ fn acknowledge(world: &mut World, report: &UpdateOperationStatusMessage) {
     ));
 }
 
-fn volume_changes(world: &World) -> Vec<Change> {
+pub(super) fn volume_changes(world: &World) -> Vec<Change> {
     let changes = world.trace.iter().filter_map(|trace| match trace {
         super::world::Trace::Change(change) => Some(change.clone()),
         super::world::Trace::Effect(_) => None,

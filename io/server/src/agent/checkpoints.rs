@@ -133,10 +133,7 @@ fn apply(
             fs::create_dir_all(&path).map_err(failed("create directory", &path))
         }
         Change::Remove { path } => remove(&meta.join(path), touched),
-        Change::CreateVolume { path } => {
-            let path = Path::new(path);
-            fs::create_dir_all(path).map_err(failed("create volume", path))
-        }
+        Change::CreateVolume { path } => create_volume(Path::new(path), touched),
         Change::RemoveVolume { path, keep_root } => remove_volume(Path::new(path), *keep_root),
     }
 }
@@ -211,9 +208,22 @@ fn remove(path: &Path, touched: &mut BTreeSet<PathBuf>) -> Result<(), Checkpoint
     Ok(())
 }
 
+/// Makes the directory of a volume. It must not be lost once the volume is said to be there.
+fn create_volume(path: &Path, touched: &mut BTreeSet<PathBuf>) -> Result<(), CheckpointError> {
+    let missing = path.ancestors().take_while(|ancestor| !ancestor.exists());
+    let missing: Vec<PathBuf> = missing.map(Path::to_path_buf).collect();
+    fs::create_dir_all(path).map_err(failed("create volume", path))?;
+    touched
+        .extend(missing.iter().filter_map(|directory| directory.parent()).map(Path::to_path_buf));
+    Ok(())
+}
+
 fn remove_volume(path: &Path, keep_root: bool) -> Result<(), CheckpointError> {
     if !keep_root {
         return remove(path, &mut BTreeSet::new());
+    }
+    if !path.exists() {
+        return Ok(());
     }
     for entry in fs::read_dir(path).map_err(failed("list", path))? {
         let entry = entry.map_err(failed("list", path))?;

@@ -21,6 +21,7 @@ use protocol::mesos;
 use tokio::runtime::Handle;
 
 use super::machine::Input;
+use super::volumes::Volumes;
 use crate::event_loop::Inputs;
 
 /// The environment variable by which processes are known to belong to a container: its value, the
@@ -62,6 +63,7 @@ struct Shared {
     settings: Settings,
     states: Mutex<BTreeMap<mesos::ContainerId, State>>,
     counters: Counters,
+    volumes: Mutex<Volumes>,
 }
 
 /// What is counted while the process runs.
@@ -75,6 +77,10 @@ struct Counters {
 impl Shared {
     fn states(&self) -> MutexGuard<'_, BTreeMap<mesos::ContainerId, State>> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn volumes(&self) -> MutexGuard<'_, Volumes> {
+        self.volumes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn launcher(&self) -> &Launcher {
@@ -118,6 +124,7 @@ impl Containers {
             settings,
             states: Mutex::new(BTreeMap::new()),
             counters: Counters::default(),
+            volumes: Mutex::new(Volumes::default()),
         });
         let containers = Self(Arc::clone(&shared));
         let reports = Arc::downgrade(&shared);
@@ -168,8 +175,11 @@ impl Containers {
 
     fn run(&self, launch: &ContainerLaunch) {
         let container = launch.container.clone();
-        let prepared = self.fetch(launch);
+        let linked = self.0.volumes().prepare(&container, &launch.directory, &launch.volumes);
+        let prepared =
+            linked.map_err(|error| with_causes(&error)).and_then(|()| self.fetch(launch));
         if self.is_doomed(&container) {
+            self.0.volumes().forget(&container);
             self.0.states().remove(&container);
             let termination = ContainerTermination::default();
             self.0.tell(Event::ContainerExited { container, termination });
@@ -179,6 +189,7 @@ impl Containers {
         let status = match started {
             Ok(status) => Box::new(status),
             Err(message) => {
+                self.0.volumes().forget(&container);
                 self.0.states().remove(&container);
                 self.0.tell(Event::ContainerLaunchFailed { container, message, reason: None });
                 return;
@@ -263,6 +274,19 @@ impl Containers {
         }
     }
 
+    /// Gives a running container other volumes, before anything else is done.
+    pub(super) fn update(
+        &self,
+        container: &mesos::ContainerId,
+        volumes: &[agent::effect::VolumeLink],
+    ) {
+        let updated = self.0.volumes().update(container, volumes);
+        if let Err(error) = updated {
+            let (container, message) = (container.clone(), with_causes(&error));
+            self.0.tell(Event::ContainerUpdateFailed { container, message });
+        }
+    }
+
     /// Kills a container. Its end is told as that of any other.
     pub(super) fn destroy(&self, container: mesos::ContainerId) {
         match self.0.states().get_mut(&container) {
@@ -308,6 +332,7 @@ impl Containers {
     /// Removes what the first process of a container left running, then tells its end.
     fn finish(&self, container: &mesos::ContainerId, status: Option<i32>) {
         self.kill(container);
+        self.0.volumes().forget(container);
         self.0.states().remove(container);
         let termination = ContainerTermination { status, ..Default::default() };
         self.0.tell(Event::ContainerExited { container: container.clone(), termination });
@@ -337,6 +362,7 @@ impl Containers {
             marker: recovery.directory.clone().into(),
         };
         self.0.states().insert(container.clone(), State::Running(recovery.pid));
+        self.0.volumes().recover(container, &recovery.directory, &recovery.volumes);
         match self.0.launcher().recover(&config) {
             Ok(Recovered::Running) => Some((container.clone(), self.status(container, pid))),
             // The launcher reports its end, as of any other container.

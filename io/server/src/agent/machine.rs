@@ -126,8 +126,10 @@ impl AgentMachine {
                 self.parts.containers.create_sandbox(&container, &directory, user.as_deref());
             }
             Effect::LaunchContainer(launch) => self.parts.containers.launch(launch),
-            // Without isolators there is nothing to set.
-            Effect::UpdateContainer { container: _, resources: _, limits: _ } => {}
+            // Without other isolators the volumes are all there is to set.
+            Effect::UpdateContainer { container, resources: _, limits: _, volumes } => {
+                self.parts.containers.update(&container, &volumes);
+            }
             Effect::DestroyContainer { container } => self.parts.containers.destroy(container),
             Effect::RecoverContainers { containers } => self.parts.containers.recover(containers),
             Effect::AcceptExecutor { connection } => self.accept(connection),

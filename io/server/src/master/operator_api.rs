@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::StatusCode;
+use master::Snapshot;
 use master::event::Event;
 use protocol::master::call::Type;
 use protocol::master::{Call, Response as Reply, response};
@@ -234,6 +235,13 @@ async fn subscribe(
     })
 }
 
+/// The operations on all agents.
+fn operations(snapshot: &Snapshot) -> response::GetOperations {
+    let operations = snapshot.agents.values().flat_map(|agent| &agent.operations);
+    let operations = operations.map(|operation| (**operation).clone()).collect();
+    response::GetOperations { operations, ..Default::default() }
+}
+
 async fn read_detail(handler: &MasterHandler, detail: Detail) -> Result<Reply, Stopped> {
     let mut reply = Reply::default();
     let kind = match detail {
@@ -272,11 +280,7 @@ async fn read_detail(handler: &MasterHandler, detail: Detail) -> Result<Reply, S
             response::Type::GetLoggingLevel
         }
         Detail::Operations => {
-            let snapshot = handler.reads.snapshot().await?;
-            let operations = snapshot.agents.values().flat_map(|agent| &agent.operations);
-            let operations = operations.map(|operation| (**operation).clone()).collect();
-            reply.get_operations =
-                Some(response::GetOperations { operations, ..Default::default() });
+            reply.get_operations = Some(operations(&*handler.reads.snapshot().await?));
             response::Type::GetOperations
         }
         Detail::Master => {
