@@ -77,8 +77,8 @@ impl Allocator {
             return Vec::new();
         }
         self.tree.refresh();
-        let candidates = self.take_candidates();
         let has_fresh = !self.tree.is_empty(View::Fresh);
+        let candidates = self.take_candidates(has_fresh);
         let is_eased = !self.quotas.eased().is_empty() || self.quotas.has_more_surplus();
         let mut cycle = Cycle {
             now,
@@ -145,8 +145,11 @@ impl Allocator {
     }
 
     /// The agents to be considered, in a fixed order.
-    fn take_candidates(&mut self) -> Vec<Candidate> {
+    fn take_candidates(&mut self, has_fresh: bool) -> Vec<Candidate> {
         let mut agents = std::mem::take(&mut self.attention);
+        if has_fresh {
+            agents.extend(&self.idle);
+        }
         agents.sort_unstable();
         agents.dedup();
         let candidate = |agent| {
@@ -159,33 +162,36 @@ impl Allocator {
     }
 
     fn run_stage(&mut self, cycle: &mut Cycle, stage: Stage) {
+        if cycle.has_fresh {
+            self.consider_eased();
+        }
         let candidates = std::mem::take(&mut cycle.candidates);
         for candidate in &candidates {
             if stage == Stage::Guarantees && self.tree.is_nobody_lacking(View::All) {
                 break;
             }
-            let is_for_all = candidate.is_for_all(cycle.has_more);
-            let ask =
-                if is_for_all { Ask::View(View::All) } else { Ask::Clients(&candidate.returning) };
+            let ask = match candidate.attention {
+                Attention::Nobody => Ask::View(self.view_of_unchanged(candidate.agent)),
+                Attention::Returning if !candidate.is_for_all(cycle.has_more) => {
+                    Ask::Clients(&candidate.returning)
+                }
+                Attention::Returning | Attention::Everyone => Ask::View(View::All),
+            };
             self.allocate_agent(cycle, stage, candidate.agent, ask);
         }
         cycle.candidates = candidates;
-        self.run_stage_on_others(cycle, stage);
+        if !cycle.has_fresh {
+            self.run_stage_on_others(cycle, stage);
+        }
     }
 
-    /// Considers agents that have not changed for those who may have more of them now: who is new, or
-    /// below its limits again, or everybody if less has to be held back.
+    /// Considers agents that have not changed for those who may have more of them now: who is below its
+    /// limits again, or everybody if less has to be held back.
     ///
     /// That ends as soon as quota allows no more than it did when all agents had been considered: on the
     /// remaining agents nobody can have what they could not have then.
     fn run_stage_on_others(&mut self, cycle: &mut Cycle, stage: Stage) {
-        let eased: Vec<QuotaIndex> = self.quotas.eased().iter().copied().collect();
-        for &quota in &eased {
-            for client in self.tree.clients_below(self.quotas.role(quota), View::All) {
-                self.consider_client(client);
-            }
-        }
-        let agents: Vec<AgentIndex> = if cycle.has_fresh || !eased.is_empty() {
+        let agents: Vec<AgentIndex> = if self.consider_eased() {
             self.idle.iter().copied().collect()
         } else if self.quotas.has_more_surplus() {
             self.held_back.iter().copied().collect()
@@ -193,12 +199,10 @@ impl Allocator {
             return;
         };
         for agent in agents {
-            let has_more_surplus = self.quotas.has_more_surplus();
-            if !cycle.has_fresh && !has_more_surplus && self.quotas.eased().is_empty() {
+            if !self.quotas.has_more_surplus() && self.quotas.eased().is_empty() {
                 break;
             }
-            let is_for_all = has_more_surplus && self.held_back.contains(&agent);
-            let view = if is_for_all { View::All } else { View::Fresh };
+            let view = self.view_of_unchanged(agent);
             if stage == Stage::Guarantees && self.tree.is_nobody_lacking(view) {
                 continue;
             }
@@ -206,6 +210,24 @@ impl Allocator {
                 self.allocate_agent(cycle, stage, agent, Ask::View(view));
             }
         }
+    }
+
+    /// Has the clients of roles that consume less than before considered for all agents; false when there
+    /// are no such roles.
+    fn consider_eased(&mut self) -> bool {
+        let eased: Vec<QuotaIndex> = self.quotas.eased().iter().copied().collect();
+        for &quota in &eased {
+            for client in self.tree.clients_below(self.quotas.role(quota), View::All) {
+                self.consider_client(client);
+            }
+        }
+        !eased.is_empty()
+    }
+
+    /// Who may want something of an agent that is as it was.
+    fn view_of_unchanged(&self, agent: AgentIndex) -> View {
+        let is_for_all = self.held_back.contains(&agent) && self.quotas.has_more_surplus();
+        if is_for_all { View::All } else { View::Fresh }
     }
 
     pub(super) fn surroundings<'a>(

@@ -9,6 +9,7 @@ use protocol::scheduler;
 use super::reference::{Reference, filter_end};
 use super::*;
 use crate::allocator::Attention;
+use crate::roles::View;
 use crate::{ConstraintLimits, OfferConstraints, Quota, SorterPolicy};
 
 const ROLES: [&str; 6] = ["*", "a", "a/b", "a/b/c", "a/d", "e"];
@@ -280,9 +281,10 @@ impl Pair {
         let mut agents: Vec<String> = self.reference.agents.keys().cloned().collect();
         let allocator = &mut self.cluster.allocator;
         allocator.expire(now);
+        let has_fresh = !allocator.tree.is_empty(View::Fresh);
         agents.sort_by_key(|name| {
             let agent = allocator.agents.find(&agent(name)).unwrap();
-            (allocator.agents[agent].attention == Attention::Nobody, agent)
+            (!has_fresh && allocator.agents[agent].attention == Attention::Nobody, agent)
         });
         for it in &self.cluster.allocator.clone().allocate(now) {
             let client = (it.framework.value.clone(), it.role.clone());
