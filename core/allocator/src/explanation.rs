@@ -9,6 +9,9 @@ pub const EXAMPLES_MAX: usize = 10;
 /// Frameworks that an explanation names as being served before the one it is about.
 pub const COMPETITORS_MAX: usize = 10;
 
+/// Roles that an explanation names as those for whose guarantees something is held back.
+pub const LACKING_ROLES_MAX: usize = 10;
+
 /// What keeps a framework from getting offers in a role, agent by agent.
 ///
 /// Every agent is counted once: in `possible`, or in the first of `causes` that applies to it. So the
@@ -75,6 +78,17 @@ pub enum Reason {
     NotUnderstood,
     /// Less is free than the framework's, or the master's, minimum.
     BelowMinimum,
+    /// What the limits of the role's quota leave is nothing, too little, or has been refused.
+    QuotaLimit {
+        /// The resources whose limits do that.
+        resources: Vec<String>,
+    },
+    /// What is left when the guarantees of other roles are held back is nothing, too little, or has been
+    /// refused.
+    HeldForGuarantees {
+        /// Roles that miss something of their guarantees, [`LACKING_ROLES_MAX`] at most.
+        roles: Vec<String>,
+    },
     /// The framework has refused what is free, or more.
     Refused,
     /// All that is free are shared volumes, which are offered once in an allocation interval.

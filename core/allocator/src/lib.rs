@@ -21,7 +21,8 @@ pub use constraints::{
     ConstraintError, ConstraintLimits, InvalidConstraint, OfferConstraints, PatternError,
 };
 pub use explanation::{
-    AgentSample, COMPETITORS_MAX, Cause, Competitor, EXAMPLES_MAX, Explanation, Reason, Standing,
+    AgentSample, COMPETITORS_MAX, Cause, Competitor, EXAMPLES_MAX, Explanation, LACKING_ROLES_MAX,
+    Reason, Standing,
 };
 pub use policy::SorterPolicy;
 pub use profile::{

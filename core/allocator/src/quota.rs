@@ -386,6 +386,38 @@ impl Quotas {
         allowance
     }
 
+    /// The same limits with no guarantees: what they cost alone.
+    pub(crate) fn without_guarantees(&self) -> Self {
+        Self { headroom: Amounts::default(), ..self.clone() }
+    }
+
+    /// Quotas of the same roles that restrain nobody.
+    pub(crate) fn unrestrained(&self) -> Self {
+        let mut quotas = self.without_guarantees();
+        for index in quotas.roles.indices().collect::<Vec<_>>() {
+            quotas.roles[index].rows.clear();
+        }
+        quotas
+    }
+
+    /// Of which names the limits of a role leave less than these amounts.
+    pub(crate) fn limited(&self, index: QuotaIndex, amounts: &Amounts) -> Vec<Name> {
+        let is_limited = |row: &&Row| row.room().is_some_and(|room| room < amounts.get(row.name));
+        self.roles[index].rows.iter().filter(is_limited).map(|row| row.name).collect()
+    }
+
+    /// The roles for whose guarantees some of these amounts are held back; by name, so many at most.
+    pub(crate) fn lacking(&self, amounts: &Amounts, count_max: usize) -> Vec<String> {
+        let is_short = |name: Name, missing: i128| {
+            missing > 0 && self.surplus(name, self.headroom.get(name)) < amounts.get(name)
+        };
+        let is_lacking = |index: &&QuotaIndex| {
+            self.roles[**index].rows.iter().any(|row| is_short(row.name, row.missing()))
+        };
+        let lacking = self.names.values().filter(is_lacking);
+        lacking.take(count_max).map(|&index| self.role(index).to_owned()).collect()
+    }
+
     /// Whether some of the amounts are missing to the guarantees of a role.
     pub(crate) fn is_wanted(&self, index: QuotaIndex, amounts: &Amounts) -> bool {
         let is_wanted = |row: &Row| row.missing() > 0 && amounts.get(row.name) > 0;

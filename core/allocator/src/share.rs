@@ -32,6 +32,10 @@ impl Names {
         u32::try_from(position).ok().map(Name)
     }
 
+    pub(crate) fn get(&self, name: Name) -> &str {
+        &self.names[name.0 as usize]
+    }
+
     /// Amounts with their names; those below zero are left out.
     pub(crate) fn quantities(&self, amounts: &Amounts) -> Quantities {
         let named = |(name, amount): (Name, i128)| {

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use protocol::mesos::FrameworkId;
 use protocol::time::Timestamp;
 
-use super::offering::{Obstacle, Offering};
+use super::offering::{Obstacle, Offering, Surroundings, counted};
 use super::{Agent, Allocator, Attention};
 use crate::explanation::{
-    AgentSample, COMPETITORS_MAX, Cause, Competitor, Explanation, Reason, Standing,
+    AgentSample, COMPETITORS_MAX, Cause, Competitor, Explanation, LACKING_ROLES_MAX, Reason,
+    Standing,
 };
 use crate::quota::{Quotas, Stage};
 use crate::roles::{RoleTree, View};
@@ -39,11 +40,11 @@ impl Allocator {
         let mut possible = AgentSample::default();
         let mut causes: BTreeMap<Reason, (AgentSample, Option<Timestamp>)> = BTreeMap::new();
         let mut agents = 0;
-        let mut quotas = self.quotas.clone();
+        let mut restraints = Restraints::new(&self.quotas);
         for (agent, entry) in self.agents.iter() {
             agents += 1;
             let verdict = match client {
-                Some(client) => self.judge_agent(now, &mut quotas, agent, client),
+                Some(client) => self.judge_agent(now, &mut restraints, agent, client),
                 None => Err((Reason::NotSubscribed, None)),
             };
             match verdict {
@@ -90,7 +91,7 @@ impl Allocator {
     fn judge_agent(
         &self,
         now: Timestamp,
-        quotas: &mut Quotas,
+        restraints: &mut Restraints,
         agent: AgentIndex,
         client: ClientIndex,
     ) -> Verdict {
@@ -104,6 +105,7 @@ impl Allocator {
         let surroundings = self.surroundings(now, agent, None);
         let mut verdict = Err(Obstacle::NothingFree);
         for stage in [Stage::Guarantees, Stage::FairShare] {
+            let quotas = &mut restraints.all;
             verdict = Offering::new(surroundings, quotas, stage).ask_alone(client);
             if verdict.is_ok() {
                 break;
@@ -111,9 +113,38 @@ impl Allocator {
         }
         match verdict {
             Ok(_) => self.next_look(now, agent, entry, client),
-            Err(Obstacle::Refused(until)) => Err((Reason::Refused, Some(until))),
-            Err(obstacle) => Err((reason(obstacle), None)),
+            Err(obstacle) if !self.quotas.is_active() => Err(reason(obstacle)),
+            Err(_) => Err(self.judge_quota(restraints, surroundings, client)),
         }
+    }
+
+    /// Why an agent is not offered, which may be because of quota.
+    fn judge_quota(
+        &self,
+        restraints: &mut Restraints,
+        surroundings: Surroundings<'_>,
+        client: ClientIndex,
+    ) -> (Reason, Option<Timestamp>) {
+        let ask = |quotas: &mut Quotas| {
+            Offering::new(surroundings, quotas, Stage::FairShare).ask_alone(client)
+        };
+        let wanted = match ask(&mut restraints.none) {
+            Ok(offer) => counted(&self.names, &offer),
+            Err(obstacle) => return reason(obstacle),
+        };
+        let quota = self.tree.quota(self.tree.client(client).role);
+        let reason = match quota.filter(|_| ask(&mut restraints.limits).is_err()) {
+            Some(quota) => {
+                let limited = self.quotas.limited(quota, &wanted).into_iter();
+                let resources = limited.map(|name| self.names.get(name).to_owned()).collect();
+                Reason::QuotaLimit { resources }
+            }
+            None => {
+                let roles = self.quotas.lacking(&wanted, LACKING_ROLES_MAX);
+                Reason::HeldForGuarantees { roles }
+            }
+        };
+        (reason, None)
     }
 
     /// Shared resources stay free when they are offered; the agent is not looked at again before the
@@ -177,8 +208,25 @@ impl Allocator {
     }
 }
 
-fn reason(obstacle: Obstacle) -> Reason {
-    match obstacle {
+/// Quotas, and what would be without a part of them.
+struct Restraints {
+    all: Quotas,
+    limits: Quotas,
+    none: Quotas,
+}
+
+impl Restraints {
+    fn new(quotas: &Quotas) -> Self {
+        Self {
+            all: quotas.clone(),
+            limits: quotas.without_guarantees(),
+            none: quotas.unrestrained(),
+        }
+    }
+}
+
+fn reason(obstacle: Obstacle) -> (Reason, Option<Timestamp>) {
+    let reason = match obstacle {
         Obstacle::AgentWithoutMultiRole => Reason::AgentWithoutMultiRole,
         Obstacle::AgentWithoutHierarchicalRole => Reason::AgentWithoutHierarchicalRole,
         Obstacle::Gpus => Reason::Gpus,
@@ -188,6 +236,7 @@ fn reason(obstacle: Obstacle) -> Reason {
         Obstacle::ReservedForOthers => Reason::ReservedForOthers,
         Obstacle::NotUnderstood => Reason::NotUnderstood,
         Obstacle::BelowMinimum => Reason::BelowMinimum,
-        Obstacle::Refused(_) => Reason::Refused,
-    }
+        Obstacle::Refused(until) => return (Reason::Refused, Some(until)),
+    };
+    (reason, None)
 }

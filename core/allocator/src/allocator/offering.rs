@@ -415,7 +415,7 @@ impl<'a> Offering<'a> {
 }
 
 /// What quota counts of resources.
-fn counted(names: &Names, resources: &Resources) -> Amounts {
+pub(super) fn counted(names: &Names, resources: &Resources) -> Amounts {
     let mut amounts = Amounts::default();
     for resource in resources.iter().filter(|it| is_counted(it)) {
         // All names of an agent's resources are known.
