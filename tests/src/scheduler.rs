@@ -17,6 +17,7 @@ pub struct Scheduler {
     calls: TcpStream,
     events: mpsc::Receiver<Value>,
     offers: Vec<Value>,
+    inverse_offers: Vec<Value>,
     states: BTreeMap<String, Vec<String>>,
     /// The last status of each task, for the message of a failed test.
     statuses: BTreeMap<String, Value>,
@@ -29,9 +30,21 @@ impl Scheduler {
     /// When the master does not accept it.
     #[must_use]
     pub fn subscribe(address: &str) -> Self {
+        Self::subscribe_with(address, json!({}))
+    }
+
+    /// Subscribes a new framework whose `FrameworkInfo` has these fields beside the necessary ones.
+    ///
+    /// # Panics
+    /// When the master does not accept it.
+    #[must_use]
+    pub fn subscribe_with(address: &str, fields: Value) -> Self {
         let user = nix::unistd::User::from_uid(nix::unistd::Uid::effective());
         let user = user.ok().flatten().expect("a user name").name;
-        let info = json!({"user": user, "name": "scheduler", "role": "*", "checkpoint": false});
+        let mut info = json!({"user": user, "name": "scheduler", "role": "*", "checkpoint": false});
+        if let (Some(info), Value::Object(fields)) = (info.as_object_mut(), fields) {
+            info.extend(fields);
+        }
         let call = json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": info}});
         let mut stream = TcpStream::connect(address).expect("a connection to the master");
         stream.write_all(request(address, None, &call).as_bytes()).expect("a request");
@@ -60,6 +73,7 @@ impl Scheduler {
             calls,
             events,
             offers: Vec::new(),
+            inverse_offers: Vec::new(),
             states: BTreeMap::new(),
             statuses: BTreeMap::new(),
         };
@@ -96,6 +110,27 @@ impl Scheduler {
             assert!(self.take_event(start, limit), "no offer within {limit:?}");
         }
         self.offers.remove(0)
+    }
+
+    /// The next inverse offer that was not answered.
+    ///
+    /// # Panics
+    /// When none comes in time.
+    pub fn next_inverse_offer(&mut self, limit: Duration) -> Value {
+        let start = Instant::now();
+        while self.inverse_offers.is_empty() {
+            assert!(self.take_event(start, limit), "no inverse offer within {limit:?}");
+        }
+        self.inverse_offers.remove(0)
+    }
+
+    /// The last status of a task.
+    ///
+    /// # Panics
+    /// When there was none.
+    #[must_use]
+    pub fn status(&self, task: &str) -> &Value {
+        self.statuses.get(task).expect("a status of the task")
     }
 
     /// A small command task for an offer.
@@ -183,6 +218,14 @@ impl Scheduler {
             "RESCIND" => {
                 let id = &event["rescind"]["offer_id"];
                 self.offers.retain(|offer| offer["id"] != *id);
+            }
+            "INVERSE_OFFERS" => {
+                let offers = event["inverse_offers"]["inverse_offers"].as_array();
+                self.inverse_offers.extend(offers.cloned().unwrap_or_default());
+            }
+            "RESCIND_INVERSE_OFFER" => {
+                let id = &event["rescind_inverse_offer"]["inverse_offer_id"];
+                self.inverse_offers.retain(|offer| offer["id"] != *id);
             }
             "UPDATE" => self.take_update(&event["update"]["status"]),
             _ => {}

@@ -218,10 +218,9 @@ fn get_agent(view: &View) -> response::GetAgent {
     response::GetAgent {
         agent_info: Some((*view.info).clone()),
         drain_config: view.drain_config.as_ref().map(|config| (**config).clone()),
-        estimated_drain_start_time: view.drain_started.map(|time| protocol::mesos::TimeInfo {
-            nanoseconds: time.as_nanos(),
-            ..Default::default()
-        }),
+        estimated_drain_start_time: view
+            .drain_started
+            .map(|time| mesos::TimeInfo { nanoseconds: time.as_nanos(), ..Default::default() }),
         ..Default::default()
     }
 }
