@@ -139,7 +139,7 @@ impl Master {
             return;
         };
         let framework = Framework::new(id.clone(), record.info, since);
-        let view = crate::snapshot::framework_view(&framework, &[], &[], &[], Some(since));
+        let view = crate::snapshot::bare_framework_view(&framework, Some(since));
         self.frameworks.completed.insert(id, Arc::new(view));
         while self.frameworks.completed.len() > self.config.max_completed_frameworks {
             self.frameworks.completed.shift_remove_index(0);

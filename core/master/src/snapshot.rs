@@ -1,5 +1,7 @@
 //! Makes the read model of [`view`](crate::view) out of the state, redoing only what changed.
 
+mod held;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -7,11 +9,15 @@ use protocol::mesos::{AgentId, ExecutorInfo, FrameworkId, Offer, TaskState};
 use protocol::time::Timestamp;
 use resources::Resources;
 
+pub use crate::snapshot::held::AgentSums;
+
 use crate::Master;
 use crate::agent::Agent;
 use crate::framework::Framework;
 use crate::offer::Offers;
 use crate::registry::Participation;
+use crate::snapshot::held::Holdings;
+use crate::table::Table;
 use crate::view::{AgentView, FrameworkView, Snapshot};
 
 /// The last snapshot, and what has changed since.
@@ -29,13 +35,16 @@ pub(crate) struct Views {
     /// Whether any event came in, so that metrics may have moved.
     pub(crate) stale: bool,
     last: Option<Arc<Snapshot>>,
+    /// Whether somebody has asked for a snapshot. Before that, what changes is not noted.
+    watched: bool,
+    holdings: Holdings,
 }
 
 impl Views {
     /// Notes that an agent changes.
     pub(crate) fn touch_agent(&mut self, id: &AgentId) {
         self.version += 1;
-        if !self.agents.contains(id) {
+        if self.watched && !self.agents.contains(id) {
             self.agents.insert(id.clone());
         }
         if cfg!(debug_assertions) {
@@ -46,7 +55,7 @@ impl Views {
     /// Notes that a framework changes.
     pub(crate) fn touch_framework(&mut self, id: &FrameworkId) {
         self.version += 1;
-        if !self.frameworks.contains(id) {
+        if self.watched && !self.frameworks.contains(id) {
             self.frameworks.insert(id.clone());
         }
     }
@@ -82,6 +91,11 @@ impl Master {
         {
             return Arc::clone(last);
         }
+        if !std::mem::replace(&mut self.views.watched, true) {
+            let agents = self.agents.registered.keys().chain(self.agents.recovered.keys());
+            self.views.agents = agents.cloned().collect();
+            self.views.frameworks = self.frameworks.registered.keys().cloned().collect();
+        }
         let last = self.views.last.take();
         let unchanged = last.as_ref().is_some_and(|last| last.version == self.views.version);
         let mut snapshot = match last {
@@ -106,10 +120,11 @@ impl Master {
             version: 0,
             master: Arc::clone(&self.info),
             elected_time: self.elected_time,
-            agents: BTreeMap::new(),
-            recovered_agents: BTreeMap::new(),
+            agents: Table::default(),
+            recovered_agents: Table::default(),
             unreachable_agents: 0,
-            frameworks: BTreeMap::new(),
+            agent_sums: AgentSums::default(),
+            frameworks: Table::default(),
             completed_frameworks: Vec::new(),
             maintenance: self.maintenance_view(),
             weights: Arc::default(),
@@ -148,52 +163,57 @@ impl Master {
             snapshot.maintenance = self.maintenance_view();
         }
         for id in std::mem::take(&mut self.views.agents) {
-            match self.agents.registered.get(&id) {
-                Some(agent) => {
-                    snapshot.agents.insert(id, Arc::new(agent_view(agent, &self.offers)));
-                }
-                None => {
-                    snapshot.agents.remove(&id);
-                }
-            }
+            self.refresh_agent(snapshot, &id);
         }
         for id in std::mem::take(&mut self.views.frameworks) {
             match self.frameworks.registered.get(&id) {
                 Some(framework) => {
-                    let view = self.whole_framework_view(framework);
-                    snapshot.frameworks.insert(id, Arc::new(view));
+                    snapshot.frameworks.insert(Arc::new(self.whole_framework_view(framework)));
                 }
                 None => {
                     snapshot.frameworks.remove(&id);
                 }
             }
         }
-        snapshot.recovered_agents = self
-            .agents
-            .recovered
-            .iter()
-            .map(|(id, recovered)| (id.clone(), Arc::clone(&recovered.info)))
-            .collect();
         snapshot.unreachable_agents = self.agents.unreachable.len();
         snapshot.completed_frameworks = self.frameworks.completed.values().cloned().collect();
         snapshot.weights = Arc::clone(&self.policy.weights);
         snapshot.quotas = Arc::clone(&self.policy.quotas);
     }
 
-    fn whole_framework_view(&self, framework: &Framework) -> FrameworkView {
-        let mut used = Vec::new();
-        let mut executors = Vec::new();
-        for agent in framework.agents.iter().filter_map(|id| self.agents.registered.get(id)) {
-            if let Some(share) = agent.frameworks.get(&framework.id) {
-                used.push(&share.used);
-                executors
-                    .extend(share.executors.values().map(|it| (agent.id.clone(), Arc::clone(it))));
+    fn refresh_agent(&mut self, snapshot: &mut Snapshot, id: &AgentId) {
+        match self.agents.recovered.get(id) {
+            Some(recovered) => snapshot.recovered_agents.insert(Arc::clone(&recovered.info)),
+            None => snapshot.recovered_agents.remove(id),
+        };
+        let frameworks = &self.frameworks.registered;
+        let old = match self.agents.registered.get(id) {
+            Some(agent) => {
+                let view = agent_view(agent, &self.offers);
+                snapshot.agent_sums.add(&view);
+                self.views.holdings.set(agent, |id| match frameworks.get(id) {
+                    Some(framework) => Arc::clone(&framework.shared_id),
+                    None => Arc::new(id.clone()),
+                });
+                snapshot.agents.insert(Arc::new(view))
             }
+            None => {
+                self.views.holdings.remove(id);
+                snapshot.agents.remove(id)
+            }
+        };
+        if let Some(old) = old {
+            snapshot.agent_sums.remove(&old);
         }
+    }
+
+    fn whole_framework_view(&self, framework: &Framework) -> FrameworkView {
+        let used = self.views.holdings.used(&framework.id);
+        let executors = self.views.holdings.executors(&framework.id);
         let offers: Vec<_> = framework.offers.iter().filter_map(|id| self.offers.get(id)).collect();
         let offers: Vec<_> =
             offers.iter().map(|it| (Arc::clone(&it.offer), &it.resources)).collect();
-        let view = framework_view(framework, &used, &executors, &offers, None);
+        let view = framework_view(framework, used, executors, &offers, None);
         let inverse_offers = self.maintenance.inverse_offers.offers_of(&framework.id);
         FrameworkView { inverse_offers, ..view }
     }
@@ -202,15 +222,14 @@ impl Master {
     fn gauges(&self, snapshot: &Snapshot) -> BTreeMap<String, f64> {
         let mut gauges = BTreeMap::new();
         let mut set = |name: &str, value: f64| gauges.insert(format!("master/{name}"), value);
-        let count = |test: &dyn Fn(&&Arc<AgentView>) -> bool| {
-            snapshot.agents.values().filter(test).count() as f64
-        };
+        let agents = snapshot.agents.len();
+        let AgentSums { connected, active, .. } = snapshot.agent_sums;
         set("elected", 1.0);
         set("uptime_secs", self.now.since(self.elected_time).as_secs_f64());
-        set("slaves_connected", count(&|agent| agent.connected));
-        set("slaves_disconnected", count(&|agent| !agent.connected));
-        set("slaves_active", count(&|agent| agent.active));
-        set("slaves_inactive", count(&|agent| !agent.active));
+        set("slaves_connected", connected as f64);
+        set("slaves_disconnected", (agents - connected) as f64);
+        set("slaves_active", active as f64);
+        set("slaves_inactive", (agents - active) as f64);
         set("slaves_unreachable", snapshot.unreachable_agents as f64);
         let count = |test: &dyn Fn(&&Arc<FrameworkView>) -> bool| {
             snapshot.frameworks.values().filter(test).count() as f64
@@ -231,42 +250,28 @@ impl Master {
         set("tasks_killing", tasks(TaskState::TaskKilling));
         set("tasks_unreachable", unreachable as f64);
 
-        let total = scalar_sums(snapshot.agents.values().map(|agent| &agent.total_resources));
-        let used = scalar_sums(snapshot.agents.values().map(|agent| &agent.used_resources));
-        for name in ["cpus", "gpus", "mem", "disk"] {
-            for (revocable, middle) in [(false, ""), (true, "revocable_")] {
-                let sum = |sums: &BTreeMap<(&str, bool), f64>| {
-                    sums.get(&(name, revocable)).copied().unwrap_or(0.0)
-                };
-                let (total, used) = (sum(&total), sum(&used));
-                set(&format!("{name}_{middle}total"), total);
-                set(&format!("{name}_{middle}used"), used);
-                let share = if total > 0.0 { used / total } else { 0.0 };
-                set(&format!("{name}_{middle}percent"), share);
-            }
+        for (name, revocable, total, used) in snapshot.agent_sums.amounts() {
+            let middle = if revocable { "revocable_" } else { "" };
+            set(&format!("{name}_{middle}total"), total);
+            set(&format!("{name}_{middle}used"), used);
+            let share = if total > 0.0 { used / total } else { 0.0 };
+            set(&format!("{name}_{middle}percent"), share);
         }
         gauges
     }
 }
 
-/// The amount of each scalar, apart for revocable and other resources.
-fn scalar_sums<'a>(all: impl Iterator<Item = &'a Resources>) -> BTreeMap<(&'a str, bool), f64> {
-    let mut sums = BTreeMap::new();
-    for resource in all.flat_map(Resources::iter) {
-        let amount = resource.quantity().to_f64();
-        *sums.entry((resource.name(), resource.is_revocable())).or_default() += amount;
+fn sum<'a>(all: impl Iterator<Item = &'a Resources>) -> Resources {
+    let mut sum = Resources::new();
+    for resources in all {
+        sum += resources;
     }
-    sums
+    sum
 }
 
 /// The view of an agent.
 pub(crate) fn agent_view(agent: &Agent, offers: &Offers) -> AgentView {
-    let offered: Resources = agent
-        .offers
-        .iter()
-        .filter_map(|id| offers.get(id))
-        .map(|offer| offer.resources.clone())
-        .sum();
+    let offered = agent.offers.iter().filter_map(|id| offers.get(id));
     AgentView {
         info: Arc::clone(&agent.info),
         pid: agent.pid.clone(),
@@ -284,27 +289,27 @@ pub(crate) fn agent_view(agent: &Agent, offers: &Offers) -> AgentView {
         drain_start_time: agent.drain_start_time,
         total_resources: agent.total.clone(),
         used_resources: agent.used(),
-        offered_resources: offered,
+        offered_resources: sum(offered.map(|offer| &offer.resources)),
         operations: agent.operations.values().cloned().collect(),
-        frameworks: agent.frameworks.keys().cloned().collect(),
     }
 }
 
-/// The view of a framework with what it holds where.
-pub(crate) fn framework_view(
+/// The view of a framework without what it holds.
+pub(crate) fn bare_framework_view(
     framework: &Framework,
-    used: &[&Resources],
-    executors: &[(AgentId, Arc<ExecutorInfo>)],
+    unregistered_time: Option<Timestamp>,
+) -> FrameworkView {
+    framework_view(framework, Resources::new(), Vec::new(), &[], unregistered_time)
+}
+
+/// The view of a framework with what it holds where.
+fn framework_view(
+    framework: &Framework,
+    used_resources: Resources,
+    executors: Vec<(AgentId, Arc<ExecutorInfo>)>,
     offers: &[(Arc<Offer>, &Resources)],
     unregistered_time: Option<Timestamp>,
 ) -> FrameworkView {
-    let total = |all: &mut dyn Iterator<Item = &Resources>| {
-        let mut sum = Resources::new();
-        for resources in all {
-            sum += resources;
-        }
-        sum
-    };
     FrameworkView {
         info: Arc::clone(&framework.info),
         pid: framework.pid.clone(),
@@ -314,14 +319,14 @@ pub(crate) fn framework_view(
         registered_time: framework.registered_time,
         reregistered_time: framework.reregistered_time,
         unregistered_time,
-        used_resources: total(&mut used.iter().copied()),
-        offered_resources: total(&mut offers.iter().map(|(_, resources)| *resources)),
+        used_resources,
+        offered_resources: sum(offers.iter().map(|(_, resources)| *resources)),
         offers: offers.iter().map(|(offer, _)| Arc::clone(offer)).collect(),
         inverse_offers: Vec::new(),
         tasks: framework.tasks.clone(),
         unreachable_tasks: framework.unreachable_tasks.past().clone(),
         completed_tasks: framework.completed_tasks.past().clone(),
-        executors: executors.to_vec(),
+        executors,
         offer_constraints: framework.offer_constraints.clone(),
     }
 }

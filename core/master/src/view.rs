@@ -19,7 +19,8 @@ pub use crate::task::history::PastTasks;
 pub use crate::task::record::TaskRecord;
 
 use crate::metrics::{FrameworkCounts, Metrics};
-use crate::table::Table;
+pub use crate::snapshot::AgentSums;
+use crate::table::{Keyed, Table};
 pub use roles::RoleView;
 
 /// The whole cluster at one moment.
@@ -32,13 +33,15 @@ pub struct Snapshot {
     /// When the process started leading (the two are one moment: the core exists only while it leads).
     pub elected_time: Timestamp,
     /// Agents that registered, connected or not, in the order of their ids.
-    pub agents: BTreeMap<mesos::AgentId, Arc<AgentView>>,
+    pub agents: Table<Arc<AgentView>>,
     /// Agents known from the registry that have not come back yet.
-    pub recovered_agents: BTreeMap<mesos::AgentId, Arc<mesos::AgentInfo>>,
+    pub recovered_agents: Table<Arc<mesos::AgentInfo>>,
     /// How many agents are unreachable.
     pub unreachable_agents: usize,
+    /// What the agents add up to, for the gauges.
+    pub agent_sums: AgentSums,
     /// Frameworks that are subscribed, disconnected or recovered.
-    pub frameworks: BTreeMap<mesos::FrameworkId, Arc<FrameworkView>>,
+    pub frameworks: Table<Arc<FrameworkView>>,
     /// Frameworks removed, oldest first; bounded by `Config::max_completed_frameworks`.
     pub completed_frameworks: Vec<Arc<FrameworkView>>,
     /// Weights by role, of roles that were given one.
@@ -53,6 +56,36 @@ pub struct Snapshot {
     pub metrics: Metrics,
     /// Counters of each framework, removed ones included; not part of what [`Snapshot::version`] covers.
     pub framework_counts: BTreeMap<mesos::FrameworkId, Arc<FrameworkCounts>>,
+}
+
+static NO_AGENT_ID: mesos::AgentId =
+    mesos::AgentId { value: String::new(), unknown: protocol::UnknownFields::NONE };
+static NO_FRAMEWORK_ID: mesos::FrameworkId =
+    mesos::FrameworkId { value: String::new(), unknown: protocol::UnknownFields::NONE };
+
+// Whatever is kept in the state has its id.
+impl Keyed for Arc<mesos::AgentInfo> {
+    type Key = mesos::AgentId;
+
+    fn key(&self) -> &mesos::AgentId {
+        self.id.as_ref().unwrap_or(&NO_AGENT_ID)
+    }
+}
+
+impl Keyed for Arc<AgentView> {
+    type Key = mesos::AgentId;
+
+    fn key(&self) -> &mesos::AgentId {
+        self.info.key()
+    }
+}
+
+impl Keyed for Arc<FrameworkView> {
+    type Key = mesos::FrameworkId;
+
+    fn key(&self) -> &mesos::FrameworkId {
+        self.info.id.as_ref().unwrap_or(&NO_FRAMEWORK_ID)
+    }
 }
 
 /// What is planned for machines.
@@ -97,8 +130,6 @@ pub struct AgentView {
     pub offered_resources: Resources,
     /// Operations under way, and those whose end is not acknowledged, by UUID.
     pub operations: Vec<Arc<mesos::Operation>>,
-    /// Task counts for `/state-summary`, by framework.
-    pub frameworks: Vec<mesos::FrameworkId>,
 }
 
 /// One framework, with its tasks.

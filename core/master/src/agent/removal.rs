@@ -160,7 +160,7 @@ impl Master {
         let participation = match cause {
             Cause::NotRecovered => {
                 self.metrics.add(Counter::RecoveryAgentRemovals);
-                self.views.changed();
+                self.views.touch_agent(id);
                 self.agents.recovered.remove(id).map(|recovered| recovered.participation)
             }
             Cause::Unhealthy | Cause::NotReregistered => {
@@ -256,7 +256,7 @@ impl Master {
         self.agents.gone.insert(id.clone(), since);
         let unreachable = self.agents.unreachable.remove(id).is_some();
         self.agents.recovered.remove(id);
-        self.views.changed();
+        self.views.touch_agent(id);
         if let Some(agent) = self.agents.registered.get(id) {
             let pid = agent.pid.clone();
             self.end_operations(id, OperationState::OperationGoneByOperator, GONE);

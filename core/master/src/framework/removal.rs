@@ -122,7 +122,7 @@ impl Master {
         let counts = FrameworkCounts::new(id, &framework.info, &framework.metrics);
         self.frameworks.completed_counts.insert(id.clone(), Arc::new(counts));
         self.views.count_framework(id);
-        let view = crate::snapshot::framework_view(&framework, &[], &[], &[], Some(now));
+        let view = crate::snapshot::bare_framework_view(&framework, Some(now));
         self.frameworks.completed.insert(id.clone(), Arc::new(view));
         while self.frameworks.completed.len() > self.config.max_completed_frameworks {
             if let Some((old, _)) = self.frameworks.completed.shift_remove_index(0) {

@@ -156,7 +156,7 @@ impl Master {
         id: &FrameworkId,
     ) -> Option<master::response::get_frameworks::Framework> {
         let framework = self.frameworks.registered.get(id)?;
-        let view = crate::snapshot::framework_view(framework, &[], &[], &[], None);
+        let view = crate::snapshot::bare_framework_view(framework, None);
         let response = FrameworkView { offer_constraints: None, ..view }.to_response();
         Some(response)
     }

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use master::view::{AgentView, FrameworkView};
+use master::table::Table;
+use master::view::{AgentSums, AgentView, FrameworkView};
 use master::{Metrics, Snapshot};
 use protocol::master::Response;
 use protocol::master::response::get_frameworks::Framework;
@@ -68,7 +69,7 @@ fn framework_view(
 fn snapshot() -> Result<Snapshot, Box<dyn std::error::Error>> {
     let state = response("v1_GET_STATE")?.get_state.ok_or("no state")?;
     let tasks = state.get_tasks.ok_or("no tasks")?;
-    let mut agents = BTreeMap::new();
+    let mut agents = Table::default();
     for agent in state.get_agents.ok_or("no agents")?.agents {
         let view = AgentView {
             operations: Vec::new(),
@@ -85,17 +86,15 @@ fn snapshot() -> Result<Snapshot, Box<dyn std::error::Error>> {
             total_resources: Resources::from_wire(&agent.total_resources)?,
             used_resources: Resources::from_wire(&agent.allocated_resources)?,
             offered_resources: Resources::from_wire(&agent.offered_resources)?,
-            frameworks: Vec::new(),
             info: Arc::new(agent.agent_info),
         };
-        agents.insert(view.info.id.clone().ok_or("no id")?, Arc::new(view));
+        agents.insert(Arc::new(view));
     }
-    let mut frameworks = BTreeMap::new();
+    let mut frameworks = Table::default();
     let mut completed_frameworks = Vec::new();
     let found = state.get_frameworks.ok_or("no frameworks")?;
     for framework in &found.frameworks {
-        let id = framework.framework_info.id.clone().ok_or("no id")?;
-        frameworks.insert(id, Arc::new(framework_view(framework, &tasks)?));
+        frameworks.insert(Arc::new(framework_view(framework, &tasks)?));
     }
     for framework in &found.completed_frameworks {
         completed_frameworks.push(Arc::new(framework_view(framework, &tasks)?));
@@ -107,7 +106,8 @@ fn snapshot() -> Result<Snapshot, Box<dyn std::error::Error>> {
         master: Arc::new(info.master_info.map_or_else(MasterInfo::default, |info| *info)),
         elected_time: Timestamp::from_secs_f64(info.elected_time.ok_or("not elected")?),
         agents,
-        recovered_agents: BTreeMap::new(),
+        recovered_agents: Table::default(),
+        agent_sums: AgentSums::default(),
         unreachable_agents: 0,
         frameworks,
         completed_frameworks,
