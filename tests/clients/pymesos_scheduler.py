@@ -63,7 +63,7 @@ class Recorder(Scheduler):
         self.finished = threading.Event()
         self.problem = None
         self.retries = False
-        self.lost = 0
+        self.lost = set()
         self.number = 0
 
     # What scenarios change.
@@ -114,11 +114,14 @@ class Recorder(Scheduler):
             return
         if "uuid" in update:
             self.uuids.add(update["uuid"])
+        # The loss of a task may be told twice: by an agent, and by the same agent after a restart.
+        if task_id in self.lost:
+            return
         self.states.setdefault(task_id, []).append(state)
         say(task=task_id, state=state, reason=update.get("reason"), message=update.get("message"))
         if self.retries and is_lost(update):
             del self.states[task_id]
-            self.lost += 1
+            self.lost.add(task_id)
             self.launched -= 1
             return
         self.updated(driver, task_id, update)
@@ -369,7 +372,7 @@ def main():
     if problem:
         say(problem=problem, states={t: s[-1] for t, s in scheduler.states.items()})
     else:
-        say(done=name, offers=scheduler.offers, lost=scheduler.lost)
+        say(done=name, offers=scheduler.offers, lost=len(scheduler.lost))
     driver.stop()
     thread.join(10)
     sys.exit(1 if problem else 0)

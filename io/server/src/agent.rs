@@ -9,12 +9,13 @@ use agent::Agent;
 use agent::config::{CommandLine, Config};
 use libprocess::{BindError, Incoming, Node, NodeOptions};
 use protocol::DecodeError;
-use protocol::messages::MasterToAgent;
+use protocol::messages::{Authentication, MasterToAgent};
 use protocol::pid::Pid;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 mod api;
+mod authentication;
 mod checkpoints;
 mod containers;
 mod detector;
@@ -22,11 +23,13 @@ mod machine;
 mod options;
 mod volumes;
 
+pub use authentication::AuthenticationTimeouts;
 pub use checkpoints::CheckpointError;
 pub use machine::Exit;
 pub use options::{AgentOptions, OptionsError};
 
 use self::api::Api;
+use self::authentication::{AUTHENTICATEE, Authentications};
 use self::checkpoints::Writer;
 use self::containers::{Containers, Settings};
 use self::detector::Detection;
@@ -134,6 +137,9 @@ impl AgentServer {
             runtime: Handle::current(),
             work_dir: work_dir.clone(),
             exit,
+            authentications: options.credential.clone().map(|credential| {
+                Authentications::new(node.clone(), credential, options.authentication_timeouts)
+            }),
         };
         let thread = event_loop::spawn("agent", clock, receiver, Arc::new(()), move || {
             AgentMachine::new(parts, effects)
@@ -141,7 +147,8 @@ impl AgentServer {
         .map_err(StartError::System)?;
         node.register_actor(ACTOR);
         let (shutdown, stopping) = watch::channel(false);
-        let api = Arc::new(Api::new(inputs.clone(), containers.clone(), options.flags));
+        let api =
+            Arc::new(Api::new(inputs.clone(), containers.clone(), options.flags, options.access));
         tokio::spawn(receive(incoming, inputs.clone(), api, stopping));
         let address = node.address();
         Ok(Self {
@@ -248,7 +255,7 @@ fn config(
         recover: options.recover,
         strict: options.strict,
         reconfiguration_policy: options.reconfiguration_policy,
-        authenticate: false,
+        authenticate: options.credential.is_some(),
         command_executor,
         default_executor,
         environment: options.environment(),
@@ -287,6 +294,12 @@ async fn receive(
 ) {
     while let Some(arrived) = incoming.recv().await {
         let event = match arrived {
+            Incoming::Message { from, actor, name, body } if actor.starts_with(AUTHENTICATEE) => {
+                if let Some(Ok(message)) = Authentication::decode(&name, &body) {
+                    let _ = inputs.send(Input::Authentication { actor, from, message }).await;
+                }
+                continue;
+            }
             Incoming::Message { from, actor: _, name, body } => {
                 match master_message(from, &name, &body) {
                     Some(event) => event,

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 mod agent_flags;
+mod credentials;
 mod error;
 mod execute_flags;
 mod kind;
@@ -19,6 +20,7 @@ mod page;
 #[cfg(test)]
 mod tests;
 
+pub use credentials::CredentialsFlagError;
 pub use error::FlagError;
 pub use kind::Kind;
 pub use page::{help, markdown};
@@ -153,7 +155,12 @@ impl FlagTable {
                 return Err(FlagError::Repeated { name: flag.name.to_owned() });
             }
         }
-        let mut values = Values { program: self.program, texts: BTreeMap::new(), warnings };
+        let mut values = Values {
+            program: self.program,
+            texts: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            warnings,
+        };
         // Help and version are for users who may not know what is required.
         let asks = ["help", "version"].iter().any(|name| {
             given.get(name).is_some_and(|given| matches!(given.text.as_str(), "true" | "1"))
@@ -204,6 +211,9 @@ impl FlagTable {
     }
 }
 
+/// Shown in place of secrets that were given on the command line itself.
+const HIDDEN: &str = "(not shown)";
+
 /// Where a value came from, for error messages.
 #[derive(Clone, Debug)]
 struct Given {
@@ -238,6 +248,8 @@ pub struct Values {
     program: &'static str,
     /// Normalised as `/flags` shows them: `15000ms` has become `15secs`.
     texts: BTreeMap<&'static str, String>,
+    /// What stands for the values of flags that hold secrets.
+    secrets: BTreeMap<&'static str, String>,
     /// Lines for the log: deprecated names, flags without effect.
     warnings: Vec<String>,
 }
@@ -288,6 +300,11 @@ impl Values {
                 }
             }
         }
+        if flag.kind == Kind::Secret {
+            let is_path = given.text.starts_with(['/', '.']) || given.text.starts_with("file://");
+            let shown = if is_path { given.text.as_str() } else { HIDDEN };
+            self.secrets.insert(flag.name, shown.to_owned());
+        }
         self.texts.insert(flag.name, text);
         Ok(())
     }
@@ -301,7 +318,10 @@ impl Values {
     /// Names and values as `/flags` shows them, unset flags left out, sorted by name.
     #[must_use]
     pub fn display(&self) -> Vec<(String, String)> {
-        self.texts.iter().map(|(name, text)| ((*name).to_owned(), text.clone())).collect()
+        let shown = |(name, text): (&&'static str, &String)| {
+            ((*name).to_owned(), self.secrets.get(name).unwrap_or(text).clone())
+        };
+        self.texts.iter().map(shown).collect()
     }
 
     /// The text of a flag, `None` when it is neither given nor has a default.

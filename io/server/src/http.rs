@@ -4,6 +4,7 @@
 //! A connection may carry pipelined requests, a stream that never ends, or, in between, libprocess
 //! messages. Everything a peer can make a daemon keep is bounded by a constant of this module.
 
+pub mod authentication;
 pub mod compression;
 pub mod connection;
 pub mod json;

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ::authentication::cram_md5::ChallengeKey;
 use coordination::{EmbeddedFile, InMemory, Registry, RegistryError};
 use libprocess::{BindError, Incoming, Node, NodeOptions};
 use master::SESSION_ACTOR;
@@ -153,6 +154,7 @@ impl MasterServer {
             storage: stats,
             clock,
             names: Names::default(),
+            access: options.access,
         });
         let (shutdown, stopping) = watch::channel(false);
         node.register_actor(MASTER_ACTOR);
@@ -245,6 +247,7 @@ fn settings(
         seed,
         pid: node.pid(MASTER_ACTOR),
         hostname: hostname.to_owned(),
+        challenge_key: challenge_key().map_err(StartError::Seed)?,
         ..options.settings.clone()
     })
 }
@@ -274,6 +277,12 @@ fn open_registry(store: &RegistryStore) -> Result<OpenedRegistry, StartError> {
     }
     let fetch_ms = started.elapsed().as_secs_f64() * 1000.0;
     Ok(OpenedRegistry { registry, file, records, fetch_ms })
+}
+
+fn challenge_key() -> io::Result<ChallengeKey> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(ChallengeKey(bytes))
 }
 
 fn random_seed() -> io::Result<u64> {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use agent::event::{ConnectionId, Event};
 use agent::view::View;
 use hyper::{Method, StatusCode};
-use protocol::messages::MasterToAgent;
+use protocol::messages::{Authentication, MasterToAgent};
 use protocol::{Message as _, executor};
 use tokio::sync::oneshot;
 
@@ -15,10 +15,13 @@ mod calls;
 mod containers;
 mod state;
 
+use super::authentication::AUTHENTICATEE;
 use super::containers::{Containers, with_causes};
 use super::machine::{ACTOR, Input};
 use crate::event_loop::Inputs;
 use crate::files::Attachments;
+use crate::flags::{CredentialsFlagError, Values};
+use crate::http::authentication::Access;
 use crate::http::connection::PeerMessage;
 use crate::http::route::Router;
 use crate::http::{ContentType, Handler, Rendered, Request, Response, stream};
@@ -62,12 +65,51 @@ const ENDPOINTS: &[(&str, &str, Endpoint)] = &[
     ("files", "debug", Endpoint::FilesDebug),
 ];
 
+/// Endpoints that only read; `--authenticate_http_readonly`.
+const READ_ONLY: &str = "mesos-agent-readonly";
+/// Endpoints that may change something; `--authenticate_http_readwrite`.
+const READ_WRITE: &str = "mesos-agent-readwrite";
+
+impl Endpoint {
+    /// In which realm a client must be known (`src/slave/constants.hpp`); `None`: nobody is asked.
+    const fn realm(self) -> Option<&'static str> {
+        match self {
+            // Executors have no passwords: theirs would be tokens.
+            Self::Health | Self::Version | Self::Executor => None,
+            Self::Operator | Self::LoggingToggle => Some(READ_WRITE),
+            Self::State
+            | Self::Containers
+            | Self::Statistics
+            | Self::Flags
+            | Self::Metrics
+            | Self::SystemStats
+            | Self::FilesBrowse
+            | Self::FilesRead
+            | Self::FilesDownload
+            | Self::FilesDebug => Some(READ_ONLY),
+        }
+    }
+}
+
+/// Who may use the agent's endpoints, as the flags say.
+///
+/// # Errors
+/// The file of secrets cannot be read.
+pub(super) fn access(values: &Values) -> Result<Access, CredentialsFlagError> {
+    let credentials = values.credentials("http_credentials")?;
+    let realms =
+        [("authenticate_http_readonly", READ_ONLY), ("authenticate_http_readwrite", READ_WRITE)];
+    let on = realms.into_iter().filter(|(flag, _)| values.boolean(flag));
+    Ok(Access::new(on.map(|(_, realm)| realm).collect(), credentials.unwrap_or_default()))
+}
+
 /// Answers the requests of one agent.
 pub(super) struct Api {
     router: Router<Endpoint>,
     inputs: Inputs<Input>,
     containers: Containers,
     flags: Vec<(String, String)>,
+    access: Access,
     connections: AtomicU64,
 }
 
@@ -76,9 +118,10 @@ impl Api {
         inputs: Inputs<Input>,
         containers: Containers,
         flags: Vec<(String, String)>,
+        access: Access,
     ) -> Self {
         let router = Router::new(ACTOR, ENDPOINTS);
-        Self { router, inputs, containers, flags, connections: AtomicU64::new(0) }
+        Self { router, inputs, containers, flags, access, connections: AtomicU64::new(0) }
     }
 
     /// The state as of now; none when the agent is stopping.
@@ -307,8 +350,14 @@ fn attachments(view: &View) -> Attachments {
 }
 
 impl Handler for Api {
-    async fn handle(&self, request: Request) -> Response {
-        match self.router.resolve(&request.path) {
+    async fn handle(&self, mut request: Request) -> Response {
+        let endpoint = self.router.resolve(&request.path);
+        request.principal =
+            match self.access.principal(endpoint.and_then(Endpoint::realm), &request) {
+                Ok(principal) => principal,
+                Err(refusal) => return refusal,
+            };
+        match endpoint {
             Some(Endpoint::Executor) => self.executor(request).await,
             Some(Endpoint::LoggingToggle) => crate::logging::toggle(&request.query),
             Some(Endpoint::Operator) => self.operator(request).await,
@@ -318,6 +367,14 @@ impl Handler for Api {
     }
 
     async fn deliver(&self, message: PeerMessage) -> bool {
+        if message.actor.starts_with(AUTHENTICATEE) {
+            if let Some(Ok(decoded)) = Authentication::decode(&message.name, &message.body) {
+                let PeerMessage { actor, from, .. } = message;
+                let input = Input::Authentication { actor, from, message: decoded };
+                return self.inputs.send(input).await.is_ok();
+            }
+            return true;
+        }
         if message.actor != ACTOR {
             return false;
         }

@@ -12,11 +12,14 @@ use agent::event::{ConnectionId, Event, RequestId};
 use agent::view::View;
 use bytes::Bytes;
 use libprocess::Node;
+use protocol::messages::Authentication;
+use protocol::pid::Pid;
 use protocol::time::Timestamp;
 use protocol::{Message as _, executor};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
+use super::authentication::Authentications;
 use super::checkpoints::Writer;
 use super::containers::Containers;
 use super::detector::Detection;
@@ -41,6 +44,12 @@ pub(super) enum Input {
     Call {
         call: Box<executor::Call>,
         answer: oneshot::Sender<Response>,
+    },
+    /// A message to an actor of ours that takes part in an authentication.
+    Authentication {
+        actor: String,
+        from: Pid,
+        message: Authentication,
     },
     /// Somebody wants to see the state.
     View(oneshot::Sender<Arc<View>>),
@@ -78,6 +87,8 @@ pub(super) struct Parts {
     pub runtime: Handle,
     pub work_dir: PathBuf,
     pub exit: watch::Sender<Option<Exit>>,
+    /// None without a credential.
+    pub authentications: Option<Authentications>,
 }
 
 /// The state machine with those who wait for its answers.
@@ -113,10 +124,13 @@ impl AgentMachine {
     fn perform(&mut self, effect: Effect) -> ControlFlow<()> {
         match effect {
             Effect::LinkMaster { pid } => self.parts.node.relink(&pid),
-            Effect::Authenticate { master } => {
-                let result = Err("this agent has no credential".to_owned());
-                self.tell(Event::Authenticated { master, result });
-            }
+            Effect::Authenticate { master } => match &mut self.parts.authentications {
+                Some(authentications) => authentications.begin(&master),
+                None => {
+                    let result = Err("this agent has no credential".to_owned());
+                    self.tell(Event::Authenticated { master, result });
+                }
+            },
             Effect::DetectMaster => self.parts.detection.again(),
             Effect::SendToMaster { to, message } => {
                 self.parts.node.send(ACTOR, &to, message.name(), message.encode());
@@ -243,6 +257,12 @@ impl Machine for AgentMachine {
                 let request = RequestId(self.requests_seen);
                 self.requests.insert(request, answer);
                 Event::ExecutorCall { request, call }
+            }
+            Input::Authentication { actor, from, message } => {
+                let authentications = self.parts.authentications.as_mut();
+                let ended = authentications.and_then(|it| it.handle(&actor, &from, &message));
+                let Some((master, result)) = ended else { return ControlFlow::Continue(()) };
+                Event::Authenticated { master, result }
             }
             Input::View(answer) => {
                 let _ = answer.send(self.parts.core.snapshot());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use ::authentication::Credential;
 use agent::config::{
     EnvironmentConfig, GarbageCollectionConfig, HistoryConfig, ReconfigurationPolicy, RecoverMode,
     Timing,
@@ -11,7 +12,10 @@ use agent::config::{
 use coordination::{Detector, DetectorError};
 use resources::{Attributes, Detected, Resources};
 
-use crate::flags::Values;
+use super::AuthenticationTimeouts;
+use super::api;
+use crate::flags::{CredentialsFlagError, Values};
+use crate::http::authentication::Access;
 
 /// Where executors look for programs when the operator does not say.
 const EXECUTOR_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -63,6 +67,12 @@ pub struct AgentOptions {
     pub history: HistoryConfig,
     /// The program that is executor, fetcher and so on by its first argument.
     pub program: PathBuf,
+    /// `--credential`: who the agent is for the master.
+    pub credential: Option<Credential>,
+    /// `--authentication_timeout_min` and `_max`.
+    pub authentication_timeouts: AuthenticationTimeouts,
+    /// The principals that HTTP clients may be, and the realms in which they must say so.
+    pub(super) access: Access,
     /// What `/flags` shows.
     pub flags: Vec<(String, String)>,
 }
@@ -88,6 +98,9 @@ pub enum OptionsError {
         /// Why.
         reason: String,
     },
+    /// A file of secrets cannot be read.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsFlagError),
     /// The address to listen on cannot be found out.
     #[error("failed to find the address to listen on: give --ip")]
     Address {
@@ -132,6 +145,9 @@ impl AgentOptions {
             garbage_collection: GarbageCollectionConfig::default(),
             history: HistoryConfig::default(),
             program,
+            credential: None,
+            authentication_timeouts: AuthenticationTimeouts::default(),
+            access: Access::default(),
             flags: Vec::new(),
         })
     }
@@ -149,6 +165,11 @@ impl AgentOptions {
         let defaults = Self::new(detector, text("work_dir").into())?;
         let ip = crate::host::listening_address(values)
             .map_err(|source| OptionsError::Address { source })?;
+        let timeouts = defaults.authentication_timeouts;
+        let authentication_timeouts = AuthenticationTimeouts {
+            min: values.duration("authentication_timeout_min").unwrap_or(timeouts.min),
+            max: values.duration("authentication_timeout_max").unwrap_or(timeouts.max),
+        };
         check_isolation(&text("isolation"))?;
         let completed = values.integer("max_completed_executors_per_framework");
         let history = HistoryConfig {
@@ -158,6 +179,9 @@ impl AgentOptions {
             ..defaults.history
         };
         Ok(Self {
+            credential: values.credential("credential")?,
+            authentication_timeouts,
+            access: api::access(values)?,
             ip,
             port: values.port("port").unwrap_or(defaults.port),
             advertise_ip: values.text("advertise_ip").and_then(|text| text.parse().ok()),

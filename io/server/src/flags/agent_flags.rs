@@ -4,8 +4,8 @@ use super::logging_flags::{GENERAL, LOGGING};
 use super::{Flag, FlagTable, Kind};
 
 const NO_MODULES: &str = "compiled C++ modules cannot be loaded";
-const NO_AUTHENTICATION: &str =
-    "this version does not authenticate; restrict access to the port in the network instead";
+const NO_EXECUTOR_TOKENS: &str = "this version gives executors no tokens";
+const NO_AUTHORIZATION: &str = "this version knows who somebody is but allows everybody the same; restrict who gets credentials";
 const NO_IMAGES: &str = "container images are not in this version";
 const NO_DOCKER: &str = "the docker containerizer is not in this version";
 const NO_CGROUPS: &str = "cgroups are not in this version";
@@ -441,36 +441,39 @@ const CONTAINER_NETWORKS: &[Flag] = &[
 ];
 
 const SECURITY: &[Flag] = &[
-    Flag::new("credential", Kind::Json, "Principal and secret for the master.")
-        .refused(NO_AUTHENTICATION),
+    Flag::new(
+        "credential",
+        Kind::Secret,
+        "A file with the principal and secret for the master: {\"principal\": \"p\", \"secret\": \"s\"}, \
+        or both on one line.",
+    ),
     Flag::new("authenticatee", Kind::OneOf(&["crammd5"]), "How to authenticate with the master.")
         .default("crammd5"),
     Flag::new("authentication_backoff_factor", Kind::Duration, "First wait between attempts.")
-        .default("1secs")
-        .ignored(NO_AUTHENTICATION),
+        .default("1secs"),
     Flag::new("authentication_timeout_min", Kind::Duration, "Shortest time limit of an attempt.")
-        .default("5secs")
-        .ignored(NO_AUTHENTICATION),
+        .default("5secs"),
     Flag::new("authentication_timeout_max", Kind::Duration, "Longest time limit of an attempt.")
-        .default("1mins")
-        .ignored(NO_AUTHENTICATION),
+        .default("1mins"),
     Flag::new("authenticate_http_readonly", Kind::Boolean, "Read-only endpoints need a password.")
-        .default("false")
-        .refused(NO_AUTHENTICATION),
+        .default("false"),
     Flag::new("authenticate_http_readwrite", Kind::Boolean, "Changing endpoints need a password.")
-        .default("false")
-        .refused(NO_AUTHENTICATION),
+        .default("false"),
     Flag::new("authenticate_http_executors", Kind::Boolean, "Executors need a token.")
         .default("false")
-        .refused(NO_AUTHENTICATION),
-    Flag::new("http_credentials", Kind::Json, "Passwords for HTTP.").refused(NO_AUTHENTICATION),
+        .refused(NO_EXECUTOR_TOKENS),
+    Flag::new(
+        "http_credentials",
+        Kind::Secret,
+        "A file of principals and secrets, as --credentials of the master.",
+    ),
     Flag::new("http_authenticators", Kind::OneOf(&["basic"]), "How HTTP clients authenticate."),
-    Flag::new("acls", Kind::Json, "Who may do what.").refused(NO_AUTHENTICATION),
+    Flag::new("acls", Kind::Json, "Who may do what.").refused(NO_AUTHORIZATION),
     Flag::new("authorizer", Kind::OneOf(&["local"]), "Who decides what is allowed.")
         .default("local"),
     Flag::new("jwt_secret_key", Kind::Path, "The key of executor tokens.")
         .formerly(&["executor_secret_key"])
-        .refused(NO_AUTHENTICATION),
+        .refused(NO_EXECUTOR_TOKENS),
     Flag::new("secret_resolver", Kind::Text, "Secret module.").refused(NO_MODULES),
     Flag::new("firewall_rules", Kind::Json, "Endpoints to switch off.")
         .refused("restrict access in the network or a proxy instead"),

@@ -36,6 +36,8 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     /// A JSON document, inline or as the path of a file.
     Json,
+    /// The path of a file that holds secrets, or the secrets themselves. Its content is never shown.
+    Secret,
 }
 
 impl Kind {
@@ -60,6 +62,7 @@ impl Kind {
             Self::Rate => "a number per duration such as 1/10mins".to_owned(),
             Self::Address => "an IPv4 address".to_owned(),
             Self::OneOf(words) => format!("one of {}", words.join(", ")),
+            Self::Secret => "the path of a file that holds secrets".to_owned(),
             Self::Json => "a JSON document, or the path of a file that holds one".to_owned(),
         }
     }
@@ -106,6 +109,7 @@ impl Kind {
             }
             Self::Address => text.parse::<Ipv4Addr>().ok().map(|address| address.to_string()),
             Self::OneOf(words) => words.contains(&text).then(|| text.to_owned()),
+            Self::Secret => Some(text.to_owned()),
             Self::Json => {
                 serde_json::from_str::<serde_json::Value>(text).ok().map(|_| text.to_owned())
             }
@@ -120,7 +124,7 @@ pub(super) fn fetch(kind: Kind, value: &str) -> io::Result<String> {
         (Kind::Path, Some(path)) => return Ok(path.to_owned()),
         (Kind::Path, None) => return Ok(value.to_owned()),
         (_, Some(path)) => path,
-        (Kind::Json, None) if value.starts_with('/') => value,
+        (Kind::Json | Kind::Secret, None) if value.starts_with('/') => value,
         (_, None) => return Ok(value.to_owned()),
     };
     let mut content = String::new();

@@ -4,8 +4,8 @@ use super::logging_flags::{GENERAL, LOGGING};
 use super::{Flag, FlagTable, Kind};
 
 const NO_MODULES: &str = "compiled C++ modules cannot be loaded";
-const NO_AUTHENTICATION: &str =
-    "this version does not authenticate; restrict access to the port in the network instead";
+const NO_AUTHORIZATION: &str = "this version knows who somebody is but allows everybody the same; restrict who gets credentials";
+const NO_RATE_LIMITS: &str = "this version does not limit rates";
 const NO_ZOOKEEPER: &str =
     "this version runs a single master with an embedded registry in --work_dir";
 const EMBEDDED: &str = "the registry is one embedded file, not a replicated log";
@@ -261,29 +261,28 @@ const SECURITY: &[Flag] = &[
         register.",
     )
     .default("false")
-    .formerly(&["authenticate"])
-    .refused(NO_AUTHENTICATION),
+    .formerly(&["authenticate"]),
     Flag::new("authenticate_agents", Kind::Boolean, "Only authenticated agents may register.")
         .default("false")
-        .formerly(&["authenticate_slaves"])
-        .refused(NO_AUTHENTICATION),
+        .formerly(&["authenticate_slaves"]),
     Flag::new("authenticate_http_readonly", Kind::Boolean, "Read-only endpoints need a password.")
-        .default("false")
-        .refused(NO_AUTHENTICATION),
+        .default("false"),
     Flag::new("authenticate_http_readwrite", Kind::Boolean, "Changing endpoints need a password.")
         .default("false")
-        .formerly(&["authenticate_http"])
-        .refused(NO_AUTHENTICATION),
+        .formerly(&["authenticate_http"]),
     Flag::new("authenticate_http_frameworks", Kind::Boolean, "The scheduler API needs a password.")
-        .default("false")
-        .refused(NO_AUTHENTICATION),
-    Flag::new("credentials", Kind::Json, "Principals and secrets.").refused(NO_AUTHENTICATION),
-    Flag::new("acls", Kind::Json, "Who may do what.").refused(NO_AUTHENTICATION),
+        .default("false"),
+    Flag::new(
+        "credentials",
+        Kind::Secret,
+        "A file of principals and secrets: {\"credentials\": [{\"principal\": \"p\", \"secret\": \"s\"}]}, \
+        or a pair on each line.",
+    ),
+    Flag::new("acls", Kind::Json, "Who may do what.").refused(NO_AUTHORIZATION),
     Flag::new("authenticators", Kind::OneOf(&["crammd5"]), "How peers authenticate.")
         .default("crammd5"),
     Flag::new("authentication_v0_timeout", Kind::Duration, "Time limit of an authentication.")
-        .default("15secs")
-        .ignored(NO_AUTHENTICATION),
+        .default("15secs"),
     Flag::new("http_authenticators", Kind::OneOf(&["basic"]), "How HTTP clients authenticate.")
         .default("basic"),
     Flag::new(
@@ -295,7 +294,7 @@ const SECURITY: &[Flag] = &[
     Flag::new("authorizers", Kind::OneOf(&["local"]), "Who decides what is allowed.")
         .default("local"),
     Flag::new("rate_limits", Kind::Json, "Limits on messages by principal.")
-        .refused(NO_AUTHENTICATION),
+        .refused(NO_RATE_LIMITS),
     Flag::new("firewall_rules", Kind::Json, "Endpoints to switch off.")
         .refused("restrict access in the network or a proxy instead"),
 ];

@@ -60,6 +60,7 @@ fn spelling(flag: &Flag) -> String {
         Kind::Rate => format!("--{}=RATE", flag.name),
         Kind::Address => format!("--{}=ADDRESS", flag.name),
         Kind::OneOf(words) => format!("--{}={}", flag.name, words.join("|")),
+        Kind::Secret => format!("--{}=FILE", flag.name),
         Kind::Json => format!("--{}=JSON", flag.name),
         Kind::Text => format!("--{}=VALUE", flag.name),
     }

@@ -102,8 +102,22 @@ fn mistakes_name_the_flag_the_value_and_what_is_accepted() {
 
 #[test]
 fn security_that_is_not_there_is_refused_and_not_ignored() {
-    let refused = error(&["--work_dir=/w", "--authenticate_agents"]);
-    assert!(refused.starts_with("flag --authenticate_agents=true is not supported"), "{refused}");
+    let refused = error(&["--work_dir=/w", "--acls={}"]);
+    assert!(refused.starts_with("flag --acls={} is not supported"), "{refused}");
+}
+
+#[test]
+fn secrets_are_read_and_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("credentials").display().to_string();
+    std::fs::write(&path, "p hidden\n").unwrap();
+    for (given, shown) in [(path.as_str(), path.as_str()), ("p hidden", "(not shown)")] {
+        let words = arguments(&["--work_dir=/w", &format!("--credentials={given}")]);
+        let values = FlagTable::MASTER.parse(&words, &BTreeMap::new()).unwrap();
+        assert!(values.credentials("credentials").unwrap().unwrap().verify("p", "hidden"));
+        let displayed = values.display().into_iter().find(|(name, _)| name == "credentials");
+        assert_eq!(displayed.unwrap().1, shown);
+    }
 }
 
 #[test]

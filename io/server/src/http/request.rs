@@ -29,6 +29,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body, decompressed.
     pub body: Bytes,
+    /// Who sent it, if it had to say and prove so.
+    pub principal: Option<String>,
     /// The other end of the connection.
     pub peer: SocketAddr,
     /// The connection, on which the response may become a stream.
@@ -86,6 +88,7 @@ impl Request {
             query,
             headers: parts.headers,
             body,
+            principal: None,
             peer,
             connection,
         })

@@ -137,6 +137,38 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    /// In which realm a client must be known (`src/master/constants.hpp`); `None`: nobody is asked.
+    pub(super) const fn realm(self) -> Option<&'static str> {
+        match self {
+            Self::Health | Self::Version | Self::Redirect => None,
+            Self::Flags
+            | Self::Metrics
+            | Self::SystemStats
+            | Self::Processes
+            | Self::Files(_)
+            | Self::MaintenanceStatus
+            | Self::Read(_) => Some(READ_ONLY),
+            Self::Api
+            | Self::LoggingToggle
+            | Self::Teardown
+            | Self::MaintenanceSchedule
+            | Self::Weights
+            | Self::Quota
+            | Self::Machines(_)
+            | Self::Operation(_) => Some(READ_WRITE),
+            Self::Scheduler => Some(SCHEDULER),
+        }
+    }
+}
+
+/// Endpoints that only read; `--authenticate_http_readonly`.
+pub(super) const READ_ONLY: &str = "mesos-master-readonly";
+/// Endpoints that may change something; `--authenticate_http_readwrite`.
+pub(super) const READ_WRITE: &str = "mesos-master-readwrite";
+/// The scheduler API; `--authenticate_http_frameworks`.
+pub(super) const SCHEDULER: &str = "mesos-master-scheduler";
+
 /// The table of all paths.
 pub(super) fn router() -> Router<Endpoint> {
     Router::new(

@@ -19,6 +19,7 @@ use super::reads::{Key, Reads};
 use super::render::{self, Process};
 use super::{legacy, operator_api, scheduler_api};
 use crate::event_loop::{Clock, Inputs, Stopped};
+use crate::http::authentication::Access;
 use crate::http::connection::{ConnectionHandle, PeerMessage};
 use crate::http::route::Router;
 use crate::http::{ContentType, Handler, Rendered, Request, Response};
@@ -35,6 +36,7 @@ pub(super) struct MasterHandler {
     pub(super) storage: Arc<StorageStats>,
     pub(super) clock: Clock,
     pub(super) names: Names,
+    pub(super) access: Access,
 }
 
 /// Gives out the names of requests and streams.
@@ -177,10 +179,14 @@ impl MasterHandler {
 }
 
 impl Handler for MasterHandler {
-    async fn handle(&self, request: Request) -> Response {
+    async fn handle(&self, mut request: Request) -> Response {
         tracing::debug!(peer = %request.peer, method = %request.method, path = request.path, "request");
         let Some(endpoint) = self.router.resolve(&request.path) else {
             return Response::not_found();
+        };
+        request.principal = match self.access.principal(endpoint.realm(), &request) {
+            Ok(principal) => principal,
+            Err(refusal) => return refusal,
         };
         let diverted = self.leadership.borrow().divert(endpoint, &request);
         match diverted {

@@ -101,7 +101,7 @@ async fn teardown(handler: &MasterHandler, request: &Request) -> Result<Response
         teardown: Some(Teardown { framework_id, ..Default::default() }),
         ..Default::default()
     };
-    change(handler, call, ContentType::Json).await
+    change(handler, request.principal.clone(), call, ContentType::Json).await
 }
 
 /// The operations on an agent's resources.
@@ -147,7 +147,7 @@ async fn operate(
         }),
     };
     match call {
-        Ok(call) => change(handler, call, ContentType::Json).await,
+        Ok(call) => change(handler, request.principal.clone(), call, ContentType::Json).await,
         Err(refusal) => Ok(refusal),
     }
 }

@@ -189,7 +189,7 @@ async fn perform(
             Ok(Response::empty(StatusCode::OK))
         }
         Action::Files => Ok(Response::text(StatusCode::NOT_FOUND, "")),
-        Action::Change => change(handler, call, content_type).await,
+        Action::Change => change(handler, request.principal.clone(), call, content_type).await,
         Action::Unknown => Ok(plain(StatusCode::NOT_IMPLEMENTED)),
     }
 }
@@ -197,11 +197,12 @@ async fn perform(
 /// Hands a call that changes something to the master.
 pub(super) async fn change(
     handler: &MasterHandler,
+    principal: Option<String>,
     call: Call,
     content_type: ContentType,
 ) -> Result<Response, Stopped> {
     let request = handler.names.request();
-    let event = Event::OperatorCall { request, call: Box::new(call), principal: None };
+    let event = Event::OperatorCall { request, call: Box::new(call), principal };
     Ok(match handler.ask(request, event, None).await? {
         Answer::Response(response) => http_response(response, content_type),
         Answer::Scheduler { body, .. } | Answer::Operator { body, .. } => {
@@ -217,7 +218,8 @@ async fn subscribe(
 ) -> Result<Response, Stopped> {
     let stream = handler.pending(request.connection, content_type);
     let event =
-        Box::new(Event::OperatorSubscribe { connection: stream.connection, principal: None });
+        Event::OperatorSubscribe { connection: stream.connection, principal: request.principal };
+    let event = Box::new(event);
     let (reply, answer) = oneshot::channel();
     handler.inputs.send(Command::Subscribe { event, reply, stream }).await?;
     Ok(match answer.await.map_err(|_| Stopped)? {

@@ -1,6 +1,7 @@
 //! What a master is started with.
 
 mod allocation;
+mod security;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -13,7 +14,8 @@ use protocol::mesos::DomainInfo;
 use protocol::pid::Pid;
 use protocol::{Message, Names};
 
-use crate::flags::Values;
+use crate::flags::{CredentialsFlagError, Values};
+use crate::http::authentication::Access;
 
 /// Where the registry is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct MasterOptions {
     /// A file of the names of hosts that receive offers, one a line; read again and again. Without it, all
     /// do.
     pub whitelist: Option<PathBuf>,
+    /// Who must say who they are.
+    pub(super) access: Access,
     /// What `/flags` shows.
     pub flags: Vec<(String, String)>,
     /// The settings of the state machine. `seed`, `pid` and `hostname` are replaced at the start.
@@ -68,6 +72,7 @@ impl Default for MasterOptions {
             seed: None,
             cluster: None,
             whitelist: None,
+            access: Access::default(),
             flags: Vec::new(),
             settings: Config::new(0, Pid::EMPTY, String::new()),
         }
@@ -91,6 +96,12 @@ pub enum OptionsError {
     /// Two flags contradict each other.
     #[error("give only one of --{0} and --{1}")]
     Conflict(&'static str, &'static str),
+    /// One flag makes no sense without the other.
+    #[error("flag --{0} needs --{1}")]
+    Together(&'static str, &'static str),
+    /// A file of secrets cannot be read.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsFlagError),
     /// `--ip_discovery_command` cannot be run.
     #[error("flag --ip_discovery_command: '{command}' cannot be run")]
     Discovery {
@@ -138,6 +149,7 @@ impl MasterOptions {
         allocation::read(values, &mut options.settings)?;
         domain(values, &mut options.settings)?;
         options.whitelist = allocation::whitelist(values);
+        security::read(values, &mut options)?;
         Ok(options)
     }
 

@@ -31,16 +31,17 @@ pub(super) async fn answer(handler: &MasterHandler, request: Request) -> Result<
         ContentType::Json
     };
     let stream_id = request.header(STREAM_ID).map(str::to_owned);
+    let principal = request.principal.clone();
     let call = Box::new(call);
     let id = handler.names.request();
     let answer = if subscribes {
         let stream = handler.pending(request.connection, content_type);
         let connection = stream.connection;
         let event =
-            Event::SchedulerSubscribe { request: id, connection, stream_id, call, principal: None };
+            Event::SchedulerSubscribe { request: id, connection, stream_id, call, principal };
         handler.ask(id, event, Some(stream)).await?
     } else {
-        let event = Event::SchedulerCall { request: id, stream_id, call, principal: None };
+        let event = Event::SchedulerCall { request: id, stream_id, call, principal };
         handler.ask(id, event, None).await?
     };
     Ok(match answer {

@@ -51,7 +51,7 @@ pub(super) async fn schedule(
         }),
         ..Default::default()
     };
-    change(handler, call, ContentType::Json).await
+    change(handler, request.principal.clone(), call, ContentType::Json).await
 }
 
 /// `/maintenance/status`: how far machines are.
@@ -91,7 +91,7 @@ pub(super) async fn machines(
             ..Default::default()
         },
     };
-    change(handler, call, ContentType::Json).await
+    change(handler, request.principal.clone(), call, ContentType::Json).await
 }
 
 fn parse(request: &Request) -> Result<serde_json::Value, Response> {

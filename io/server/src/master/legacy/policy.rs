@@ -36,7 +36,7 @@ pub(in crate::master) async fn weights(
         update_weights: Some(UpdateWeights { weight_infos, ..Default::default() }),
         ..Default::default()
     };
-    change(handler, call, ContentType::Json).await
+    change(handler, request.principal.clone(), call, ContentType::Json).await
 }
 
 fn read_weights(body: &[u8]) -> Result<Vec<WeightInfo>, String> {
@@ -72,7 +72,7 @@ pub(in crate::master) async fn quota(
             remove_quota: Some(remove),
             ..Default::default()
         };
-        return change(handler, call, ContentType::Json).await;
+        return change(handler, request.principal.clone(), call, ContentType::Json).await;
     }
     if request.method != Method::POST {
         return Ok(Response::method_not_allowed(&["GET", "POST", "DELETE"], &request.method));
@@ -86,7 +86,7 @@ pub(in crate::master) async fn quota(
         set_quota: Some(SetQuota { quota_request, ..Default::default() }),
         ..Default::default()
     };
-    change(handler, call, ContentType::Json).await
+    change(handler, request.principal.clone(), call, ContentType::Json).await
 }
 
 fn read_quota(body: &[u8]) -> Result<QuotaRequest, String> {
