@@ -200,6 +200,7 @@ impl Master {
                 | Event::ConnectionClosed { .. }
                 | Event::OperatorCall { .. }
                 | Event::OperatorSubscribe { .. }
+                | Event::WhitelistChanged { .. }
                 | Event::Persisted { .. },
             )
             | None => {}

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use allocator::SorterPolicy;
+use allocator::{ConstraintLimits, SorterPolicy};
 use authentication::Credentials;
 use authentication::cram_md5::ChallengeKey;
 use protocol::mesos;
@@ -84,6 +84,8 @@ pub struct Config {
     pub allocator_agent_recovery_factor: f64,
     /// `--allocator_recovery_timeout`: the longest such wait.
     pub allocator_recovery_timeout: Duration,
+    /// `--offer_constraints_re2_max_mem` and `--offer_constraints_re2_max_program_size`.
+    pub constraint_limits: ConstraintLimits,
     /// `--fair_sharing_excluded_resource_names`.
     pub fair_sharing_excluded_resource_names: BTreeSet<String>,
     /// `--publish_per_framework_metrics`.
@@ -134,6 +136,7 @@ impl Config {
             ],
             allocator_agent_recovery_factor: 0.8,
             allocator_recovery_timeout: Duration::from_secs(600),
+            constraint_limits: ConstraintLimits::default(),
             fair_sharing_excluded_resource_names: BTreeSet::new(),
             publish_per_framework_metrics: true,
             filter_gpu_resources: true,

@@ -3,6 +3,7 @@
 //! The shell turns sockets, HTTP requests and finished writes into these, in the order in which they
 //! happened, and decides nothing itself.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use protocol::messages::{AgentToMaster, Authentication, SchedulerToMaster};
@@ -116,6 +117,11 @@ pub enum Event {
         connection: ConnectionId,
         /// The authenticated principal, if HTTP authentication is on.
         principal: Option<String>,
+    },
+    /// The file of `--whitelist` says something else than before.
+    WhitelistChanged {
+        /// The names of the hosts whose agents may be offered, or nothing for all.
+        hostnames: Option<BTreeSet<String>>,
     },
     /// The write of an `Effect::Persist` is durable. Writes complete in the order in which they were asked for.
     ///

@@ -5,7 +5,7 @@ mod metrics;
 mod removal;
 pub(crate) mod subscribe;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -65,6 +65,9 @@ pub(crate) fn roles(info: &FrameworkInfo) -> BTreeSet<String> {
     }
 }
 
+/// Offer constraints by role, ready to be asked.
+pub(crate) type Constraints = BTreeMap<String, Arc<allocator::OfferConstraints>>;
+
 /// How to reach a framework.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
@@ -106,6 +109,8 @@ pub(crate) struct Framework {
     pub(crate) suppressed_roles: BTreeSet<String>,
     pub(crate) capabilities: FrameworkCapabilities,
     pub(crate) offer_constraints: Option<Arc<scheduler::OfferConstraints>>,
+    /// The same by role, as the allocator takes them.
+    pub(crate) constraints: Constraints,
     pub(crate) presence: Presence,
     /// The address of its last driver, even when it is away.
     pub(crate) pid: Option<Pid>,
@@ -136,6 +141,7 @@ impl Framework {
             info: Arc::new(info),
             suppressed_roles: BTreeSet::new(),
             offer_constraints: None,
+            constraints: Constraints::new(),
             presence: Presence::Recovered,
             pid: None,
             registered_time: now,
@@ -202,15 +208,15 @@ impl Framework {
 /// All frameworks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Frameworks {
-    pub(crate) registered: std::collections::BTreeMap<FrameworkId, Framework>,
+    pub(crate) registered: BTreeMap<FrameworkId, Framework>,
     /// Streams of v1 frameworks.
-    pub(crate) by_connection: std::collections::BTreeMap<ConnectionId, FrameworkId>,
+    pub(crate) by_connection: BTreeMap<ConnectionId, FrameworkId>,
     /// Drivers of v0 frameworks that are connected.
-    pub(crate) by_pid: std::collections::BTreeMap<Pid, FrameworkId>,
+    pub(crate) by_pid: BTreeMap<Pid, FrameworkId>,
     /// Removed ones, oldest first; bounded.
     pub(crate) completed: IndexMap<FrameworkId, Arc<FrameworkView>>,
     /// The counters of removed ones; those of recovered masters have none.
-    pub(crate) completed_counts: std::collections::BTreeMap<FrameworkId, Arc<FrameworkCounts>>,
+    pub(crate) completed_counts: BTreeMap<FrameworkId, Arc<FrameworkCounts>>,
 }
 
 impl Master {

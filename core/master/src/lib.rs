@@ -46,7 +46,7 @@ use protocol::pid::Pid;
 use protocol::time::Timestamp;
 use protocol::uuid::UuidSource;
 
-pub use allocator::SorterPolicy;
+pub use allocator::{ConstraintLimits, SorterPolicy};
 
 pub use crate::config::Config;
 pub use crate::effect::{Effect, RegistryChange, Response};
@@ -146,6 +146,7 @@ impl Master {
             Event::OperatorSubscribe { connection, principal: _ } => {
                 self.operator_subscribe(connection);
             }
+            Event::WhitelistChanged { hostnames } => self.allocator.set_whitelist(hostnames),
             Event::Persisted { write } => self.persisted(write),
         }
         self.finish()

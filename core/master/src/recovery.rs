@@ -242,6 +242,5 @@ fn allocator_config(config: &Config) -> allocator::Config {
         role_sorter: config.role_sorter,
         framework_sorter: config.framework_sorter,
         seed: config.seed,
-        ..allocator::Config::default()
     }
 }

@@ -19,6 +19,7 @@ mod scheduler_api;
 mod shell;
 mod storage;
 mod streams;
+mod whitelist;
 
 #[cfg(test)]
 mod tests;
@@ -157,6 +158,9 @@ impl MasterServer {
             access: options.access,
         });
         let (shutdown, stopping) = watch::channel(false);
+        if let Some(path) = options.whitelist {
+            whitelist::start(path, inputs.clone(), stopping.clone()).await;
+        }
         node.register_actor(MASTER_ACTOR);
         node.register_actor_prefix(SESSION_ACTOR);
         tokio::spawn(take_incoming(incoming, handler, inputs.clone(), stopping));

@@ -251,11 +251,16 @@ impl Master {
         if let Err(error) = validation::framework::update(&framework.info, &subscription.info) {
             return Response::BadRequest(format!("FrameworkInfo update is not valid: {error}"));
         }
-        if let Err(error) = validation::framework::subscription(&subscription) {
-            return Response::BadRequest(format!("'UpdateFramework' call is not valid: {error}"));
-        }
+        let limits = self.config.constraint_limits;
+        let constraints = match validation::framework::subscription(&subscription, limits) {
+            Ok(constraints) => constraints,
+            Err(error) => {
+                let error = format!("'UpdateFramework' call is not valid: {error}");
+                return Response::BadRequest(error);
+            }
+        };
         let changed = *framework.info != subscription.info;
-        self.update_framework(id, subscription);
+        self.update_framework(id, subscription, constraints);
         if changed {
             self.record_framework(id, FrameworkStanding::Subscribed);
             self.broadcast_framework(id);

@@ -16,7 +16,7 @@ use resources::{Quantities, Quantity};
 use crate::Master;
 use crate::effect::{Effect, Response};
 use crate::event::{ConnectionId, RequestId};
-use crate::framework::{Framework, FrameworkCapabilities, Peer, Presence, roles};
+use crate::framework::{Constraints, Framework, FrameworkCapabilities, Peer, Presence, roles};
 use crate::metrics::Counter;
 use crate::notice::{Notice, error_event};
 use crate::registry::{FrameworkRecord, FrameworkStanding, framework_change};
@@ -92,12 +92,13 @@ impl Master {
             Counter::MessagesReregisterFramework
         });
         self.validate_framework(&subscription.info)?;
-        validation::framework::subscription(&subscription)?;
+        let constraints =
+            validation::framework::subscription(&subscription, self.config.constraint_limits)?;
 
         let Some(id) = id else {
             let id = self.new_framework_id();
             subscription.info.id = Some(id.clone());
-            self.add_framework(&id, subscription, peer);
+            self.add_framework(&id, subscription, constraints, peer);
             self.count_framework(&id, |metrics| metrics.calls.add(Type::Subscribe));
             return Ok(());
         };
@@ -119,7 +120,7 @@ impl Master {
         if recovered_now {
             self.recover_framework(&id, subscription.info.clone());
         }
-        self.update_framework(&id, subscription);
+        self.update_framework(&id, subscription, constraints);
         self.reconnect_framework(&id, peer, force);
         self.broadcast_framework(&id);
         self.count_framework(&id, |metrics| metrics.calls.add(Type::Subscribe));
@@ -153,10 +154,17 @@ impl Master {
         Ok(())
     }
 
-    fn add_framework(&mut self, id: &FrameworkId, subscription: Subscription, peer: &Peer) {
+    fn add_framework(
+        &mut self,
+        id: &FrameworkId,
+        subscription: Subscription,
+        constraints: Constraints,
+        peer: &Peer,
+    ) {
         let mut framework = Framework::new(id.clone(), subscription.info, self.now);
         framework.suppressed_roles = subscription.suppressed_roles;
         framework.offer_constraints = subscription.offer_constraints.map(Arc::new);
+        framework.constraints = constraints;
         framework.presence = Presence::Connected { peer: peer.clone(), active: true };
         framework.pid = driver_pid(peer);
         self.allocator.add_framework(id, profile(&framework), &[]);
@@ -191,7 +199,12 @@ impl Master {
     }
 
     /// Takes over what the framework says of itself.
-    pub(crate) fn update_framework(&mut self, id: &FrameworkId, subscription: Subscription) {
+    pub(crate) fn update_framework(
+        &mut self,
+        id: &FrameworkId,
+        subscription: Subscription,
+        constraints: Constraints,
+    ) {
         let Some(framework) = self.framework_mut(id) else {
             return;
         };
@@ -202,6 +215,7 @@ impl Master {
         framework.info = Arc::new(info);
         framework.suppressed_roles = subscription.suppressed_roles;
         framework.offer_constraints = subscription.offer_constraints.map(Arc::new);
+        framework.constraints = constraints;
         let profile = profile(framework);
         let new_roles = framework.roles.clone();
         let offers: Vec<OfferId> = framework.offers.iter().cloned().collect();
@@ -361,6 +375,7 @@ pub(crate) fn profile(framework: &Framework) -> allocator::FrameworkProfile {
             region_aware: capabilities.region_aware,
         },
         minimum_allocatable: minimum_allocatable(&framework.info),
+        constraints: framework.constraints.clone(),
         active: framework.active(),
         ..allocator::FrameworkProfile::default()
     }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use allocator::{ConstraintLimits, OfferConstraints};
 use protocol::mesos::FrameworkInfo;
 
 use crate::framework::subscribe::Subscription;
-use crate::framework::{FrameworkCapabilities, roles};
-use crate::validation::id;
+use crate::framework::{Constraints, FrameworkCapabilities, roles};
+use crate::validation::{id, quota, with_causes};
 
 /// The longest duration that fits into nanoseconds, in seconds.
 const DURATION_SECONDS_MAX: f64 = 9_223_372_036.854_775;
@@ -26,11 +27,8 @@ pub(crate) fn info(info: &FrameworkInfo) -> Result<(), String> {
                 return Err("Resource quantities must contain at least one quantity".to_owned());
             }
             for (name, scalar) in &quantities.quantities {
-                if !scalar.value.is_finite() || scalar.value < 0.0 {
-                    return Err(format!(
-                        "Invalid resource quantity for '{name}': Negative values not supported"
-                    ));
-                }
+                quota::amount(scalar.value)
+                    .map_err(|error| format!("Invalid resource quantity for '{name}': {error}"))?;
             }
         }
     }
@@ -76,8 +74,11 @@ fn validate_roles(info: &FrameworkInfo) -> Result<(), String> {
         .map_err(|error| format!("'FrameworkInfo.role' is not a valid role: {error}"))
 }
 
-/// What goes with a `FrameworkInfo` fits its roles.
-pub(crate) fn subscription(subscription: &Subscription) -> Result<(), String> {
+/// What goes with a `FrameworkInfo` fits its roles. Makes the constraints ready for use.
+pub(crate) fn subscription(
+    subscription: &Subscription,
+    limits: ConstraintLimits,
+) -> Result<Constraints, String> {
     let roles = roles(&subscription.info);
     let unknown: Vec<&str> =
         subscription.suppressed_roles.difference(&roles).map(String::as_str).collect();
@@ -96,8 +97,10 @@ pub(crate) fn subscription(subscription: &Subscription) -> Result<(), String> {
                 ));
             }
         }
+        return OfferConstraints::compile(constraints, &limits)
+            .map_err(|error| format!("Offer constraints are not valid: {}", with_causes(&error)));
     }
-    Ok(())
+    Ok(Constraints::new())
 }
 
 /// A known framework may change into this.

@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use master::{Effect, Response};
+use master::{Effect, Event, Response, SorterPolicy};
 use protocol::master as api;
 use protocol::master::call::{RemoveQuota, SetQuota, Type, UpdateQuota, UpdateWeights};
 use protocol::mesos::framework_info::capability::Type as FrameworkCapability;
-use protocol::mesos::value::Scalar;
-use protocol::mesos::{FrameworkInfo, WeightInfo};
+use protocol::mesos::value::{Scalar, Text, Type as ValueType};
+use protocol::mesos::{Attribute, DomainInfo, FrameworkInfo, WeightInfo};
 use protocol::quota::{QuotaConfig, QuotaRequest};
+use protocol::scheduler::call::{Type as CallType, UpdateFramework};
+use protocol::scheduler::{self, OfferConstraints};
+use protocol::{Message, Names, json};
 
 use crate::cluster::{
-    Cluster, capable, config, framework_info, launch, offers, rescinded, scalar, task,
+    Cluster, amount, capable, config, framework_info, launch, offers, registration, rescinded,
+    scalar, task,
 };
 
 /// A framework in one role.
@@ -262,6 +266,26 @@ fn the_old_calls_set_guarantee_and_limit_in_one() {
 }
 
 #[test]
+fn offers_make_room_for_quota() {
+    let mut cluster = Cluster::new();
+    cluster.add_agent(1);
+    let (ads, effects) = cluster.subscribe(in_role("ads", "ads"));
+    let offer = offers(&effects, ads.connection).remove(0);
+    let effects = accepted(&mut cluster, limit("ads", &[("cpus", 1.0)]));
+    assert_eq!(rescinded(&effects, ads.connection), [offer.id], "more than it may have");
+    let again = offers(&effects, ads.connection);
+    assert!(again.iter().map(|it| amount(&it.resources, "cpus")).sum::<f64>() <= 1.0);
+
+    let (web, effects) = cluster.subscribe(in_role("web", "web"));
+    assert_eq!(offers(&effects, web.connection).len(), 1);
+    let guarantee = vec![quota_config("jobs", &[("cpus", 4.0)], &[])];
+    let effects = accepted(&mut cluster, quota(guarantee, false));
+    assert_eq!(rescinded(&effects, web.connection).len(), 1, "held for role jobs now");
+    let rest = offers(&effects, web.connection);
+    assert!(rest.iter().all(|it| amount(&it.resources, "cpus") == 0.0), "{rest:?}");
+}
+
+#[test]
 fn nothing_is_offered_until_most_agents_are_back_when_there_is_quota() {
     let mut cluster = Cluster::new();
     let agents: Vec<_> = (1..=5).map(|number| cluster.add_agent(number)).collect();
@@ -294,4 +318,124 @@ fn agents_that_stay_away_are_not_waited_for_for_ever() {
     assert!(offers(&effects, web.connection).is_empty());
     let effects = cluster.advance_with_pongs(Duration::from_secs(30), &[&agents[0]]);
     assert_eq!(offers(&effects, web.connection).len(), 1);
+}
+
+fn constraints(role: &str, attribute: &str, regex: &str) -> OfferConstraints {
+    let text = json::parse(
+        format!(
+            r#"{{"role_constraints": {{"{role}": {{"groups": [{{"attribute_constraints": [{{
+                "selector": {{"attribute_name": "{attribute}"}},
+                "predicate": {{"text_matches": {{"regex": "{regex}"}}}}
+            }}]}}]}}}}}}"#
+        )
+        .as_bytes(),
+    );
+    OfferConstraints::from_json_value(&text.unwrap(), Names::V1).unwrap()
+}
+
+fn update(info: &FrameworkInfo, constraints: OfferConstraints) -> scheduler::Call {
+    scheduler::Call {
+        r#type: Some(CallType::UpdateFramework),
+        update_framework: Some(Box::new(UpdateFramework {
+            framework_info: info.clone(),
+            offer_constraints: Some(constraints),
+            ..Default::default()
+        })),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn constraints_decide_which_agents_are_offered() {
+    let mut cluster = Cluster::new();
+    for number in 1..=2 {
+        let mut message = registration(number);
+        message.slave.attributes = vec![Attribute {
+            name: "rack".to_owned(),
+            r#type: ValueType::Text,
+            text: Some(Text { value: format!("r{number}"), ..Default::default() }),
+            ..Default::default()
+        }];
+        cluster.agent_message(&crate::cluster::agent_pid(number), message);
+    }
+    let info = in_role("ads", "ads");
+    let (ads, effects) = cluster.subscribe(info.clone());
+    assert_eq!(offers(&effects, ads.connection).len(), 2);
+    let info = FrameworkInfo { id: Some(ads.id.clone()), ..info };
+
+    let (answer, _) = cluster.call(&ads, update(&info, constraints("web", "rack", "r1")));
+    let expected = "'UpdateFramework' call is not valid: Offer constraints specify \
+                    `role_constraints` for a role 'web'not contained in the set of roles";
+    assert_eq!(answer, Response::BadRequest(expected.to_owned()));
+    let (answer, _) = cluster.call(&ads, update(&info, constraints("ads", "rack", "(")));
+    let Response::BadRequest(error) = answer else { panic!("{answer:?}") };
+    let expected = "'UpdateFramework' call is not valid: Offer constraints are not valid: A role \
+                    ads has an invalid 'AttributeConstraint': Failed to construct regex from \
+                    pattern '(': ";
+    assert!(error.starts_with(expected), "{error}");
+    assert_eq!(cluster.master.snapshot().frameworks[&ads.id].offer_constraints, None);
+
+    let wanted = constraints("ads", "rack", "r1");
+    let (answer, _) = cluster.call(&ads, update(&info, wanted.clone()));
+    assert_eq!(answer, Response::Ok);
+    let shown = cluster.master.snapshot().frameworks[&ads.id].offer_constraints.clone();
+    assert_eq!(shown.as_deref(), Some(&wanted));
+    let effects = cluster.agent_message(&crate::cluster::agent_pid(3), registration(3));
+    assert!(offers(&effects, ads.connection).is_empty(), "it has no rack");
+}
+
+#[test]
+fn hosts_that_are_not_on_the_whitelist_get_nothing() {
+    let mut cluster = Cluster::new();
+    let hostnames = |names: &[&str]| Event::WhitelistChanged {
+        hostnames: Some(names.iter().map(|name| (*name).to_owned()).collect()),
+    };
+    cluster.event(hostnames(&["node-2"]));
+    cluster.add_agent(1);
+    let second = cluster.add_agent(2);
+    let (web, effects) = cluster.subscribe(in_role("web", "web"));
+    let offered = offers(&effects, web.connection);
+    assert_eq!(offered.iter().map(|it| &it.agent_id).collect::<Vec<_>>(), [&second.id]);
+    let effects = cluster.event(hostnames(&["node-1", "node-2"]));
+    assert_eq!(offers(&effects, web.connection).len(), 1, "node-1 joins");
+}
+
+#[test]
+fn the_role_with_the_greatest_weight_is_served_first_under_strict_priority() {
+    let mut settings = config();
+    settings.role_sorter = SorterPolicy::Priority;
+    let mut cluster = Cluster::with(settings);
+    accepted(&mut cluster, weights(&[("urgent", 10.0)]));
+    let (batch, _) = cluster.subscribe(in_role("batch", "batch"));
+    let (urgent, _) = cluster.subscribe(in_role("urgent", "urgent"));
+    for number in 1..=3 {
+        let effects =
+            cluster.agent_message(&crate::cluster::agent_pid(number), registration(number));
+        assert_eq!(offers(&effects, urgent.connection).len(), 1);
+        assert!(offers(&effects, batch.connection).is_empty());
+    }
+}
+
+#[test]
+fn agents_without_a_domain_are_kept_out_where_one_is_required() {
+    let domain = |region: &str| {
+        let text = format!(
+            r#"{{"fault_domain": {{"region": {{"name": "{region}"}}, "zone": {{"name": "a"}}}}}}"#
+        );
+        DomainInfo::from_json(text.as_bytes(), Names::V1).unwrap()
+    };
+    let mut settings = config();
+    settings.domain = Some(domain("eu"));
+    settings.require_agent_domain = true;
+    let mut cluster = Cluster::with(settings);
+    let (web, _) = cluster.subscribe(in_role("web", "web"));
+    let pid = crate::cluster::agent_pid(1);
+    let effects = cluster.agent_message(&pid, registration(1));
+    assert!(effects.is_empty(), "it is ignored: {effects:?}");
+    for (number, region, offered) in [(2, "eu", 1), (3, "us", 0)] {
+        let mut message = registration(number);
+        message.slave.domain = Some(domain(region));
+        let effects = cluster.agent_message(&crate::cluster::agent_pid(number), message);
+        assert_eq!(offers(&effects, web.connection).len(), offered, "{region}");
+    }
 }

@@ -239,16 +239,14 @@ const ALLOCATION: &[Flag] = &[
         "Memory limit of a regular expression \
         in offer constraints.",
     )
-    .default("4KB")
-    .ignored("offer constraints are not in this version"),
+    .default("4KB"),
     Flag::new(
         "offer_constraints_re2_max_program_size",
         Kind::Integer(0),
         "Size limit of a regular \
         expression in offer constraints.",
     )
-    .default("100")
-    .ignored("offer constraints are not in this version"),
+    .default("100"),
 ];
 
 const SECURITY: &[Flag] = &[

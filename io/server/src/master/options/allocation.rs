@@ -31,6 +31,13 @@ pub(super) fn read(values: &Values, settings: &mut Config) -> Result<(), Options
     if settings.offer_timeout.is_some_and(|timeout| timeout.is_zero()) {
         return Err(refused("offer_timeout", "0ns", "must be greater than zero"));
     }
+    let limits = &mut settings.constraint_limits;
+    if let Some(bytes) = values.byte_size("offer_constraints_re2_max_mem") {
+        limits.memory_max = bytes;
+    }
+    if let Some(size) = values.integer("offer_constraints_re2_max_program_size") {
+        limits.program_size_max = usize::try_from(size).unwrap_or(usize::MAX);
+    }
     if let Some(factor) = values.number("allocator_agent_recovery_factor") {
         settings.allocator_agent_recovery_factor = factor;
     }

@@ -49,6 +49,13 @@ fn flags_reach_the_settings() -> TestResult {
             "--allocation_interval=50ms",
             "--max_agent_ping_timeouts=7",
             "--no-root_submissions",
+            "--allocator_agent_recovery_factor=0.5",
+            "--allocator_recovery_timeout=1mins",
+            "--offer_constraints_re2_max_mem=8KB",
+            "--offer_constraints_re2_max_program_size=50",
+            "--whitelist=/etc/hosts.allowed",
+            "--require_agent_domain",
+            r#"--domain={"fault_domain":{"region":{"name":"eu"},"zone":{"name":"eu-1"}}}"#,
         ],
     )?;
     assert_eq!(options.registry, RegistryStore::InMemory);
@@ -70,6 +77,14 @@ fn flags_reach_the_settings() -> TestResult {
     assert_eq!(settings.allocation_interval, Duration::from_millis(50));
     assert_eq!(settings.max_agent_ping_timeouts, 7);
     assert!(!settings.root_submissions);
+    assert!((settings.allocator_agent_recovery_factor - 0.5).abs() < 1e-9);
+    assert_eq!(settings.allocator_recovery_timeout, Duration::from_secs(60));
+    assert_eq!(settings.constraint_limits.memory_max, 8192);
+    assert_eq!(settings.constraint_limits.program_size_max, 50);
+    assert_eq!(options.whitelist, Some("/etc/hosts.allowed".into()));
+    assert!(settings.require_agent_domain);
+    let domain = settings.domain.and_then(|domain| domain.fault_domain);
+    assert_eq!(domain.map(|domain| domain.zone.name), Some("eu-1".to_owned()));
     Ok(())
 }
 
@@ -87,6 +102,9 @@ fn nonsense_is_refused_by_name() {
         ("--weights=ads", "'ads' is not role=weight"),
         ("--weights=ads=-1", "must be a positive number"),
         ("--weights=ads=1,ads=2", "named twice"),
+        ("--roles=a,-b", "Role component '-b' is invalid because it starts with a dash"),
+        ("--offer_timeout=0secs", "must be greater than zero"),
+        ("--domain={}", "`domain` must define `fault_domain`"),
         ("--min_allocatable_resources=x", "min_allocatable_resources"),
         ("--ip_discovery_command=echo here", "printed 'here'"),
         ("--ip_discovery_command=exit 3", "ended with"),
