@@ -57,7 +57,7 @@ impl Master {
             SchedulerToMaster::UnregisterFramework(message) => {
                 if self.owns(&from, &message.framework_id) {
                     self.metrics.add(Counter::MessagesUnregisterFramework);
-                    self.remove_framework(&message.framework_id);
+                    self.remove_framework(&message.framework_id, None);
                 }
             }
             SchedulerToMaster::DeactivateFramework(DeactivateFrameworkMessage {

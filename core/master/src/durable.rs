@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use protocol::internal::{RegisterSlaveMessage, ReregisterSlaveMessage};
-use protocol::mesos::AgentId;
+use protocol::internal::{ExitedExecutorMessage, RegisterSlaveMessage, ReregisterSlaveMessage};
+use protocol::mesos::{AgentId, FrameworkId};
 use protocol::pid::Pid;
 use protocol::quota::QuotaConfig;
 use protocol::time::Timestamp;
@@ -41,6 +41,8 @@ pub(crate) enum AfterWrite {
     },
     /// Stop or resume an agent's offers, have it drain, and tell the operator.
     SetParticipation { id: AgentId, participation: Participation, request: Option<RequestId> },
+    /// End a framework's tasks, and tell the operator.
+    RemoveFramework { id: FrameworkId, since: Timestamp, request: Option<RequestId> },
     /// Go by what an operator planned for machines, and tell the operator.
     Maintenance { change: maintenance::Change, request: RequestId },
     /// Put weights into force, and tell the operator.
@@ -82,11 +84,31 @@ impl Writes {
             | AfterWrite::SetParticipation { .. }
             | AfterWrite::SetWeights { .. }
             | AfterWrite::SetQuotas { .. }
+            | AfterWrite::RemoveFramework { .. }
             | AfterWrite::Maintenance { .. } => None,
         });
         if let Some(message) = waiting {
             **message = news;
         }
+    }
+
+    /// An executor ended while its agent's return is being written: it is not there any more when
+    /// the agent is. Says whether it was named.
+    pub(crate) fn forget_executor(&mut self, exited: &ExitedExecutorMessage) -> bool {
+        let mut named = false;
+        for then in self.pending.values_mut() {
+            if let AfterWrite::ReadmitAgent { message, .. } = then
+                && message.slave.id.as_ref() == Some(&exited.slave_id)
+            {
+                let before = message.executor_infos.len();
+                message.executor_infos.retain(|executor| {
+                    executor.executor_id != exited.executor_id
+                        || executor.framework_id.as_ref() != Some(&exited.framework_id)
+                });
+                named |= message.executor_infos.len() < before;
+            }
+        }
+        named
     }
 }
 
@@ -121,6 +143,9 @@ impl Master {
             AfterWrite::SetWeights { weights, request } => self.weights_set(&weights, request),
             AfterWrite::SetQuotas { configs, rescind, request } => {
                 self.quotas_set(&configs, rescind, request);
+            }
+            AfterWrite::RemoveFramework { id, since, request } => {
+                self.framework_removed(&id, since, request);
             }
             AfterWrite::Maintenance { change, request } => {
                 self.maintenance_written(change, request);

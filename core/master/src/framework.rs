@@ -117,6 +117,8 @@ pub(crate) struct Framework {
     pub(crate) registered_time: Timestamp,
     pub(crate) reregistered_time: Option<Timestamp>,
     pub(crate) failover_timer: Option<TimerKey>,
+    /// Whether its removal is being written.
+    pub(crate) leaving: bool,
     /// Tasks that have not ended, or whose end is not acknowledged.
     pub(crate) tasks: Table<Arc<TaskRecord>>,
     /// Tasks on unreachable agents, oldest first; bounded.
@@ -147,6 +149,7 @@ impl Framework {
             registered_time: now,
             reregistered_time: None,
             failover_timer: None,
+            leaving: false,
             tasks: Table::default(),
             unreachable_tasks: TaskHistory::default(),
             completed_tasks: TaskHistory::default(),

@@ -23,7 +23,7 @@ impl Master {
     ) {
         let response = match call.r#type.unwrap_or(Type::Unknown) {
             Type::Teardown => match &call.teardown {
-                Some(call) => self.operator_teardown(&call.framework_id),
+                Some(call) => return self.operator_teardown(request, &call.framework_id),
                 None => missing("teardown"),
             },
             Type::MarkAgentGone => match &call.mark_agent_gone {
@@ -87,13 +87,14 @@ impl Master {
         self.effects.push(Effect::Respond { request, response });
     }
 
-    fn operator_teardown(&mut self, id: &FrameworkId) -> Response {
-        if !self.frameworks.registered.contains_key(id) {
-            return Response::BadRequest("No framework found with specified ID".to_owned());
+    fn operator_teardown(&mut self, request: RequestId, id: &FrameworkId) {
+        if self.frameworks.registered.contains_key(id) {
+            self.metrics.add(Counter::MessagesUnregisterFramework);
+            self.remove_framework(id, Some(request));
+            return;
         }
-        self.metrics.add(Counter::MessagesUnregisterFramework);
-        self.remove_framework(id);
-        Response::Ok
+        let response = Response::BadRequest("No framework found with specified ID".to_owned());
+        self.effects.push(Effect::Respond { request, response });
     }
 }
 

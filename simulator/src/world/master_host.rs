@@ -266,6 +266,15 @@ impl World {
                 None
             }
             MasterToAgent::ShutdownFramework(message) => {
+                let id = &message.framework_id;
+                if !self.master.registry.is_removed(id) {
+                    let text = format!(
+                        "invariant 5: agent {agent} is to shut down framework {}, which the registry \
+                         does not call removed",
+                        id.value
+                    );
+                    self.violate(text);
+                }
                 self.ledger.removed.insert(message.framework_id.clone());
                 None
             }

@@ -46,13 +46,14 @@ impl Master {
 
     fn exited_executor(&mut self, message: ExitedExecutorMessage) {
         self.metrics.add(Counter::MessagesExitedExecutor);
+        let returning = self.writes.forget_executor(&message);
         let ExitedExecutorMessage { slave_id, framework_id, executor_id, status, .. } = message;
         let known = self
             .agents
             .registered
             .get(&slave_id)
             .is_some_and(|agent| agent.executor(&framework_id, &executor_id).is_some());
-        if !known {
+        if !known && !returning {
             return;
         }
         self.remove_executor(&slave_id, &framework_id, &executor_id);

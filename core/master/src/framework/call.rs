@@ -73,7 +73,7 @@ impl Master {
         match call.r#type.unwrap_or(Type::Unknown) {
             Type::Teardown => {
                 self.metrics.add(Counter::MessagesUnregisterFramework);
-                self.remove_framework(id);
+                self.remove_framework(id, None);
             }
             Type::Accept => self.accept(id, call.accept.unwrap_or_default()),
             Type::Decline => self.decline(id, call.decline.unwrap_or_default()),

@@ -6,11 +6,12 @@ use protocol::internal::ShutdownFrameworkMessage;
 use protocol::mesos::task_status::Reason;
 use protocol::mesos::{AgentId, FrameworkId, OfferId, TaskId, TaskState};
 use protocol::messages::MasterToAgent;
+use protocol::time::Timestamp;
 
 use crate::Master;
 use crate::durable::AfterWrite;
-use crate::effect::Effect;
-use crate::event::ConnectionId;
+use crate::effect::{Effect, Response};
+use crate::event::{ConnectionId, RequestId};
 use crate::framework::subscribe::failover_timeout;
 use crate::framework::{FrameworkCounts, Peer, Presence};
 use crate::notice::Notice;
@@ -78,16 +79,69 @@ impl Master {
     pub(crate) fn failover_timeout(&mut self, id: &FrameworkId) {
         let away = self.frameworks.registered.get(id).is_some_and(|it| !it.connected());
         if away {
-            self.remove_framework(id);
+            self.remove_framework(id, None);
         }
     }
 
-    /// Ends a framework for good: its tasks are killed, its id may never return.
-    pub(crate) fn remove_framework(&mut self, id: &FrameworkId) {
+    /// Begins to end a framework for good: from here on it can do nothing, and once the registry says so,
+    /// its tasks are killed and `request` is answered.
+    pub(crate) fn remove_framework(&mut self, id: &FrameworkId, request: Option<RequestId>) {
+        let Some(framework) = self.frameworks.registered.get(id) else {
+            return;
+        };
+        let began = framework.leaving;
+        if began && request.is_none() {
+            return;
+        }
+        let since = self.now;
+        let record = FrameworkRecord {
+            standing: FrameworkStanding::Removed { since },
+            info: (*framework.info).clone(),
+        };
+        if !began {
+            self.deactivate_framework(id, false);
+            self.part_with_framework(id);
+        }
+        self.persist(
+            vec![framework_change(&record)],
+            AfterWrite::RemoveFramework { id: id.clone(), since, request },
+        );
+    }
+
+    /// The framework is heard no more, and does not return.
+    fn part_with_framework(&mut self, id: &FrameworkId) {
+        let Some(framework) = self.framework_mut(id) else {
+            return;
+        };
+        framework.leaving = true;
+        let presence = std::mem::replace(&mut framework.presence, Presence::Disconnected);
+        let timer = framework.failover_timer.take();
+        if let Some(timer) = timer {
+            self.timers.cancel(timer);
+        }
+        self.forget_peer(&presence);
+        if let Presence::Connected { peer: Peer::Stream { connection, .. }, .. } = presence {
+            self.effects.push(Effect::CloseConnection { connection });
+        }
+    }
+
+    /// The registry says that the framework is removed.
+    pub(crate) fn framework_removed(
+        &mut self,
+        id: &FrameworkId,
+        since: Timestamp,
+        request: Option<RequestId>,
+    ) {
+        self.end_framework(id, since);
+        if let Some(request) = request {
+            self.effects.push(Effect::Respond { request, response: Response::Ok });
+        }
+    }
+
+    fn end_framework(&mut self, id: &FrameworkId, since: Timestamp) {
         if !self.frameworks.registered.contains_key(id) {
             return;
         }
-        self.deactivate_framework(id, false);
         let message = ShutdownFrameworkMessage { framework_id: id.clone(), ..Default::default() };
         for pid in self.agent_pids() {
             self.send_to_agent(&pid, MasterToAgent::ShutdownFramework(message.clone()));
@@ -95,7 +149,6 @@ impl Master {
         self.kill_all_tasks(id);
 
         let bound = self.config.max_completed_tasks_per_framework;
-        let now = self.now;
         let Some(mut framework) = self.frameworks.registered.remove(id) else {
             return;
         };
@@ -106,24 +159,12 @@ impl Master {
             framework.completed_tasks.push(Arc::new(task), bound);
         }
         self.allocator.remove_framework(id);
-        if let Some(timer) = framework.failover_timer.take() {
-            self.timers.cancel(timer);
-        }
-        let presence = std::mem::replace(&mut framework.presence, Presence::Disconnected);
-        self.forget_peer(&presence);
-        if let Presence::Connected { peer: Peer::Stream { connection, .. }, .. } = presence {
-            self.effects.push(Effect::CloseConnection { connection });
-        }
-
-        let mut changes = vec![framework_change(&FrameworkRecord {
-            standing: FrameworkStanding::Removed { since: now },
-            info: (*framework.info).clone(),
-        })];
         let counts = FrameworkCounts::new(id, &framework.info, &framework.metrics);
         self.frameworks.completed_counts.insert(id.clone(), Arc::new(counts));
         self.views.count_framework(id);
-        let view = crate::snapshot::bare_framework_view(&framework, Some(now));
+        let view = crate::snapshot::bare_framework_view(&framework, Some(since));
         self.frameworks.completed.insert(id.clone(), Arc::new(view));
+        let mut changes = Vec::new();
         while self.frameworks.completed.len() > self.config.max_completed_frameworks {
             if let Some((old, _)) = self.frameworks.completed.shift_remove_index(0) {
                 changes.push(framework_deletion(&old));
@@ -131,7 +172,9 @@ impl Master {
                 self.views.count_framework(&old);
             }
         }
-        self.persist(changes, AfterWrite::Nothing);
+        if !changes.is_empty() {
+            self.persist(changes, AfterWrite::Nothing);
+        }
         self.publish_framework_removed(&framework.info);
     }
 

@@ -148,7 +148,11 @@ impl Master {
                     .to_owned(),
             );
         }
-        if info.id.as_ref().is_some_and(|id| self.frameworks.completed.contains_key(id)) {
+        let removed = |id| {
+            let framework = self.frameworks.registered.get(id);
+            self.frameworks.completed.contains_key(id) || framework.is_some_and(|it| it.leaving)
+        };
+        if info.id.as_ref().is_some_and(removed) {
             return Err("Framework has been removed".to_owned());
         }
         Ok(())

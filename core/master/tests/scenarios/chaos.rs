@@ -156,6 +156,16 @@ impl World {
             ..if framework == 0 { partition_aware("f") } else { framework_info("f") }
         };
         let view = self.cluster.master.snapshot();
+        let away = self
+            .frameworks
+            .get(&framework)
+            .is_some_and(|it| view.frameworks.get(&it.id).is_some_and(|view| !view.connected));
+        if away {
+            // Its removal may be under way, and would refuse it.
+            let effects = self.cluster.complete_writes();
+            self.take(&effects);
+        }
+        let view = self.cluster.master.snapshot();
         let known = self.frameworks.get(&framework).map(|it| it.id.clone()).filter(|id| {
             view.completed_frameworks.iter().all(|it| it.info.id.as_ref() != Some(id))
         });

@@ -13,6 +13,7 @@ mod chaos;
 mod cluster;
 mod drains;
 mod drivers;
+mod durability;
 mod failover;
 mod launches;
 mod maintenance;
