@@ -105,6 +105,7 @@ struct Held {
 struct Suspicion {
     due: Moment,
     agent: u32,
+    offer: String,
     /// What explains it must add up to this.
     excess: Amount,
     explained: Amount,
@@ -214,7 +215,15 @@ impl Ledger {
             account.claimed, account.total
         );
         let excess = account.claimed - account.total;
-        self.suspicions.push(Suspicion { due, agent, excess, explained: Amount::default(), text });
+        let offer = offer.to_owned();
+        self.suspicions.push(Suspicion {
+            due,
+            agent,
+            offer,
+            excess,
+            explained: Amount::default(),
+            text,
+        });
         Some(due)
     }
 
@@ -227,6 +236,7 @@ impl Ledger {
 
     /// The master has taken an offer back. One that was answered meanwhile is unknown.
     pub(crate) fn rescinded(&mut self, offer: &str) {
+        self.suspicions.retain(|suspicion| suspicion.offer != offer);
         if let Some(held) = self.held.remove(offer) {
             self.release(held.agent, held.amount);
             self.explain(held.agent, held.amount);

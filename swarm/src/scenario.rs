@@ -107,13 +107,14 @@ impl Run {
         Ok(())
     }
 
-    /// The frameworks launch tasks until the cluster is full; notes how fast.
+    /// All frameworks subscribe and launch tasks until the cluster is full; notes how fast.
     async fn fill(&mut self) -> anyhow::Result<()> {
         /// So full counts as full: tasks end all the time, and their places are free for a while.
         const FULL: f64 = 0.9;
         let capacity = self.engine.settings.capacity();
         self.engine.is_filling = true;
         self.engine.appetite = Appetite::Full;
+        self.subscribe().await?;
         let is_endless = self.engine.settings.life.is_none();
         let time = self
             .engine

@@ -146,6 +146,11 @@ impl Engine {
         number
     }
 
+    fn is_leaving(&self, number: u32) -> bool {
+        let framework = self.frameworks.get(number as usize);
+        framework.is_some_and(|it| it.subscription == Subscription::Leaving)
+    }
+
     /// Whether all frameworks that said they go are gone.
     pub(crate) fn all_left(&self) -> bool {
         !self.frameworks.iter().any(|it| it.subscription == Subscription::Leaving)
@@ -259,7 +264,10 @@ impl Engine {
                 self.framework_subscribed(now, number, id);
             }
             event::Type::Offers => {
-                for offer in event.offers.into_iter().flat_map(|offers| offers.offers) {
+                // The offers of a framework that goes are void, even if they are on their way.
+                let is_leaving = self.is_leaving(number);
+                let offers = event.offers.into_iter().filter(|_| !is_leaving);
+                for offer in offers.flat_map(|offers| offers.offers) {
                     self.offered(now, number, offer);
                 }
             }

@@ -23,6 +23,7 @@ pub(crate) struct EventStream {
     buffer: BytesMut,
     decoder: ResponseDecoder,
     records: recordio::Decoder,
+    has_ended: bool,
     /// The value of `Mesos-Stream-Id`.
     pub(crate) stream_id: Option<String>,
 }
@@ -48,6 +49,7 @@ impl EventStream {
             buffer: BytesMut::with_capacity(READ_BYTES),
             decoder: ResponseDecoder::default(),
             records: recordio::Decoder::default(),
+            has_ended: false,
             stream_id: None,
         };
         let head = loop {
@@ -77,12 +79,19 @@ impl EventStream {
     /// The connection broke, or carries something else than records.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Vec<Vec<u8>>>> {
         let mut records = Vec::new();
+        if self.has_ended {
+            return Ok(None);
+        }
         loop {
             match self.decoder.next(&mut self.buffer).map_err(invalid)? {
                 Some(Part::Data(data)) => {
                     records.extend(self.records.decode(&data).map_err(invalid)?);
                 }
-                Some(Part::End) => return Ok((!records.is_empty()).then_some(records)),
+                // The connection stays open after the stream's end, so nothing else would tell of it.
+                Some(Part::End) => {
+                    self.has_ended = true;
+                    return Ok((!records.is_empty()).then_some(records));
+                }
                 Some(Part::Head(_)) => return Err(invalid("a second response on a stream")),
                 None if !records.is_empty() => return Ok(Some(records)),
                 None => {
@@ -119,4 +128,48 @@ impl EventStream {
 
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that answers the first request with these bytes and keeps the connection open.
+    async fn serve(answer: &'static [u8]) -> Server {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let SocketAddr::V4(address) = listener.local_addr().unwrap() else { unreachable!() };
+        tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let _ = connection.read(&mut request).await.unwrap();
+            connection.write_all(answer).await.unwrap();
+            let _ = connection.read(&mut request).await;
+        });
+        Server::new(SocketAddrV4::new(Ipv4Addr::LOCALHOST, address.port()), None)
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_ends_together_with_its_last_record_ends() {
+        let server = serve(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nMesos-Stream-Id: x\r\n\r\n\
+              4\r\n2\nab\r\n0\r\n\r\n",
+        )
+        .await;
+        let mut stream = EventStream::open(&server, b"hello").await.unwrap();
+        assert_eq!(stream.stream_id.as_deref(), Some("x"));
+        assert_eq!(stream.next().await.unwrap(), Some(vec![b"ab".to_vec()]));
+        assert_eq!(stream.next().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_says_why() {
+        let server = serve(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 7\r\n\r\nnot you").await;
+        let error = EventStream::open(&server, b"hello").await.unwrap_err();
+        assert_eq!(error.to_string(), "the subscription was answered 403: not you");
+    }
 }

@@ -81,6 +81,18 @@ fn a_late_rescission_explains_an_overlap() {
 }
 
 #[test]
+fn an_offer_that_was_void_when_it_came_promises_nothing() {
+    let mut ledger = ledger();
+    ledger.launched(NOW, 1, 0);
+    ledger.launched(NOW, 1, 0);
+    let due = ledger.offered(NOW, 0, "o1", 0, task()).unwrap();
+    ledger.answered("o1");
+    ledger.rescinded("o1");
+    ledger.judge(due);
+    assert_eq!(ledger.violations.count(), 0);
+}
+
+#[test]
 fn a_rescission_of_another_agent_or_of_too_little_explains_nothing() {
     let mut ledger = ledger();
     ledger.offered(NOW, 0, "o1", 0, task());

@@ -9,7 +9,6 @@ pub(super) async fn run(common: Common) -> anyhow::Result<Report> {
     let measured = settings.measured;
     let mut run = Run::new("steady", settings).await?;
     run.register().await?;
-    run.subscribe().await?;
     run.fill().await?;
     run.start_measuring();
     run.engine.run_for(measured).await?;
