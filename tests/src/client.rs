@@ -41,6 +41,16 @@ pub fn get_json(url: &str) -> Value {
     serde_json::from_str(&body).unwrap_or_else(|e| panic!("GET {url}: {e}: {body}"))
 }
 
+/// The status and body of a POST of a form, as `curl --data-urlencode` sends it.
+#[must_use]
+pub fn post_form(url: &str, fields: &[(&str, &str)]) -> (u16, String) {
+    let fields = fields.iter().copied();
+    let mut response =
+        agent().post(url).send_form(fields).unwrap_or_else(|e| panic!("POST {url}: {e}"));
+    let body = response.body_mut().read_to_string().unwrap_or_else(|e| panic!("POST {url}: {e}"));
+    (response.status().as_u16(), body)
+}
+
 /// The status and body of a POST of JSON.
 #[must_use]
 pub fn post_json(url: &str, body: &Value) -> (u16, String) {

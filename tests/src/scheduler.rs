@@ -1,6 +1,6 @@
 //! A scheduler on the v1 HTTP API in JSON, written from the API's documentation alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::mpsc;
@@ -21,6 +21,8 @@ pub struct Scheduler {
     states: BTreeMap<String, Vec<String>>,
     /// The last status of each task, for the message of a failed test.
     statuses: BTreeMap<String, Value>,
+    /// Statuses of operations that were not looked at yet, oldest first.
+    operations: VecDeque<Value>,
 }
 
 impl Scheduler {
@@ -76,6 +78,7 @@ impl Scheduler {
             inverse_offers: Vec::new(),
             states: BTreeMap::new(),
             statuses: BTreeMap::new(),
+            operations: VecDeque::new(),
         };
         let start = Instant::now();
         while scheduler.framework.is_null() {
@@ -133,6 +136,45 @@ impl Scheduler {
         self.statuses.get(task).expect("a status of the task")
     }
 
+    /// The next offer for which the predicate holds; those before it are declined for a moment.
+    ///
+    /// # Panics
+    /// When none comes in time.
+    pub fn next_offer_with(&mut self, limit: Duration, wanted: impl Fn(&Value) -> bool) -> Value {
+        let start = Instant::now();
+        loop {
+            let offer = self.next_offer(limit.saturating_sub(start.elapsed()));
+            if wanted(&offer) {
+                return offer;
+            }
+            self.accept(&offer, &[], 0.1);
+        }
+    }
+
+    /// The next status of an operation.
+    ///
+    /// # Panics
+    /// When none comes in time.
+    pub fn next_operation_status(&mut self, limit: Duration) -> Value {
+        let start = Instant::now();
+        while self.operations.is_empty() {
+            assert!(self.take_event(start, limit), "no status of an operation within {limit:?}");
+        }
+        self.operations.pop_front().unwrap_or_default()
+    }
+
+    /// Acknowledges the status of an operation.
+    pub fn acknowledge_operation(&mut self, status: &Value) {
+        self.call(json!({
+            "type": "ACKNOWLEDGE_OPERATION_STATUS",
+            "acknowledge_operation_status": {
+                "agent_id": status["agent_id"],
+                "uuid": status["uuid"]["value"],
+                "operation_id": status["operation_id"],
+            },
+        }));
+    }
+
     /// A small command task for an offer.
     #[must_use]
     pub fn task(&self, id: &str, offer: &Value, command: &str) -> Value {
@@ -150,11 +192,17 @@ impl Scheduler {
 
     /// Accepts an offer with tasks; the rest of it is refused for `refuse_seconds`.
     pub fn launch(&mut self, offer: &Value, tasks: &[Value], refuse_seconds: f64) {
+        let operation = json!({"type": "LAUNCH", "launch": {"task_infos": tasks}});
+        self.accept(offer, &[operation], refuse_seconds);
+    }
+
+    /// Accepts an offer with operations; the rest of it is refused for `refuse_seconds`.
+    pub fn accept(&mut self, offer: &Value, operations: &[Value], refuse_seconds: f64) {
         self.call(json!({
             "type": "ACCEPT",
             "accept": {
                 "offer_ids": [offer["id"]],
-                "operations": [{"type": "LAUNCH", "launch": {"task_infos": tasks}}],
+                "operations": operations,
                 "filters": {"refuse_seconds": refuse_seconds},
             },
         }));
@@ -228,6 +276,9 @@ impl Scheduler {
                 self.inverse_offers.retain(|offer| offer["id"] != *id);
             }
             "UPDATE" => self.take_update(&event["update"]["status"]),
+            "UPDATE_OPERATION_STATUS" => {
+                self.operations.push_back(event["update_operation_status"]["status"].clone());
+            }
             _ => {}
         }
         true
