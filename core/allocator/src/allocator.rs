@@ -7,6 +7,7 @@ use protocol::mesos::{AgentId, FrameworkId};
 use protocol::time::Timestamp;
 use resources::{Resource, Resources};
 
+use crate::constraints::{Demands, Verdicts};
 use crate::profile::{AgentProfile, Config, FrameworkProfile};
 use crate::quota::{Quotas, is_counted};
 use crate::refusals::{Expiries, Refusals};
@@ -60,6 +61,7 @@ pub struct Allocator {
     /// allocated.
     revisits: BTreeMap<Timestamp, BTreeSet<AgentIndex>>,
     plans: maintenance::Plans,
+    demands: Demands,
     /// Clients with a minimum of their own.
     own_minimum_count: usize,
     quotas: Quotas,
@@ -112,6 +114,8 @@ struct Agent {
     /// Not kept out by the whitelist.
     is_listed: bool,
     refusals: Refusals,
+    /// Whose constraints it meets.
+    verdicts: Verdicts,
     /// The plan to take it down.
     maintenance: Option<Box<maintenance::Maintenance>>,
     attention: Attention,
@@ -149,6 +153,7 @@ impl Allocator {
             filter_count: 0,
             revisits: BTreeMap::new(),
             plans: maintenance::Plans::default(),
+            demands: Demands::default(),
             own_minimum_count: 0,
             quotas: Quotas::default(),
             held_back: BTreeSet::new(),
@@ -214,6 +219,7 @@ impl Allocator {
         let (framework, role) = (entry.framework, self.tree.path(entry.role).to_owned());
         self.clear_client_filters(client);
         self.set_minimum(client, None);
+        self.set_constraints(client, None);
         self.tree.remove_client(client);
         let entry = &mut self.frameworks[framework];
         entry.clients.remove(&role);

@@ -15,15 +15,17 @@ use protocol::scheduler::attribute_constraint::{
 use crate::profile::AgentProfile;
 use pattern::Pattern;
 
+mod demands;
 mod pattern;
 mod re2;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use demands::{Demand, Demands, Verdicts};
 pub use pattern::{ConstraintLimits, PatternError};
 
 /// The constraints of a framework in one role: an agent must meet all of at least one group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OfferConstraints {
     groups: Vec<Vec<Constraint>>,
 }
@@ -78,13 +80,13 @@ pub enum InvalidConstraint {
     Pattern(#[from] PatternError),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Constraint {
     selector: Selector,
     predicate: Predicate,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Selector {
     /// The first attribute with this name.
     Attribute(String),
@@ -93,7 +95,7 @@ enum Selector {
     Zone,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Predicate {
     Exists,
     NotExists,

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_set};
 use std::iter::Peekable;
 use std::sync::Arc;
 
-use crate::constraints::OfferConstraints;
+use crate::constraints::Demand;
 use crate::policy::{Clock, Place, SorterPolicy, Turns};
 use crate::profile::{Config, FrameworkCapabilities};
 use crate::quota::Gate;
@@ -39,7 +39,7 @@ pub(crate) struct Terms {
     /// In place of the allocator's minimum.
     pub(crate) minimum: Option<Arc<[resources::Quantities]>>,
     /// What it demands of agents.
-    pub(crate) constraints: Option<Arc<OfferConstraints>>,
+    pub(crate) demand: Option<Demand>,
 }
 
 /// A framework in one of its roles.

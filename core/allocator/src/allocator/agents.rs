@@ -6,6 +6,7 @@ use protocol::mesos::{AgentId, FrameworkId};
 use resources::Resources;
 
 use super::{Agent, Allocator, Attention, amounts, by_role};
+use crate::constraints::Verdicts;
 use crate::profile::AgentProfile;
 use crate::refusals::Refusals;
 use crate::share::Amounts;
@@ -38,6 +39,7 @@ impl Allocator {
                 is_remote: false,
                 is_listed: true,
                 refusals: Refusals::default(),
+                verdicts: Verdicts::default(),
                 maintenance: None,
                 attention: Attention::Nobody,
                 returning: Vec::new(),
@@ -132,6 +134,7 @@ impl Allocator {
         };
         let plan = profile.unavailability;
         let is_new_plan = entry.profile.unavailability != plan;
+        entry.verdicts.clear();
         entry.profile = profile;
         self.tree.change_totals(&old, &self.agents[agent].amounts);
         if is_new_plan {

@@ -7,6 +7,7 @@ use protocol::mesos::{AgentId, FrameworkId};
 use resources::{Quantities, Resources};
 
 use super::{Allocator, Framework};
+use crate::constraints::{Demand, OfferConstraints};
 use crate::profile::FrameworkProfile;
 use crate::roles::View;
 use crate::slots::{ClientIndex, FrameworkIndex};
@@ -188,8 +189,8 @@ impl Allocator {
             let entry = self.tree.client_mut(client);
             entry.subscribed = subscribed;
             entry.terms.capabilities = profile.capabilities;
-            entry.terms.constraints = constraints;
             self.set_minimum(client, minimum);
+            self.set_constraints(client, constraints);
             self.set_active(client, active);
             self.drop_client_if_done(client);
         }
@@ -210,6 +211,37 @@ impl Allocator {
         let old = std::mem::replace(&mut self.tree.client_mut(client).terms.minimum, minimum);
         self.own_minimum_count += usize::from(is_own);
         self.own_minimum_count -= usize::from(old.is_some());
+    }
+
+    pub(super) fn set_constraints(
+        &mut self,
+        client: ClientIndex,
+        constraints: Option<Arc<OfferConstraints>>,
+    ) {
+        let old = self.tree.client_mut(client).terms.demand.take();
+        if old.as_ref().map(Demand::constraints) == constraints.as_ref() {
+            self.tree.client_mut(client).terms.demand = old;
+            return;
+        }
+        let new = constraints.map(|constraints| self.demands.enter(constraints));
+        self.tree.client_mut(client).terms.demand = new;
+        if let Some(old) = old {
+            self.demands.leave(&old);
+            if self.demands.is_sparse() {
+                self.renumber_demands();
+            }
+        }
+    }
+
+    fn renumber_demands(&mut self) {
+        self.demands.renumber();
+        for client in self.frameworks.iter().flat_map(|(_, entry)| entry.clients.values()) {
+            let terms = &mut self.tree.client_mut(*client).terms;
+            terms.demand = terms.demand.take().map(|demand| self.demands.renumbered(&demand));
+        }
+        for agent in self.agents.iter().map(|(agent, _)| agent).collect::<Vec<_>>() {
+            self.agents[agent].verdicts.clear();
+        }
     }
 
     /// The clients of a framework in the roles that it is subscribed to and that are named, all if none

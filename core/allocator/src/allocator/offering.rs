@@ -407,8 +407,10 @@ impl<'a> Offering<'a> {
         if agent.is_remote && !capabilities.region_aware {
             return Err(Obstacle::RemoteRegion);
         }
-        match &terms.constraints {
-            Some(constraints) if !constraints.admit(&agent.profile) => Err(Obstacle::Constraints),
+        match &terms.demand {
+            Some(demand) if !agent.verdicts.admit(demand, &agent.profile) => {
+                Err(Obstacle::Constraints)
+            }
             Some(_) | None => Ok(()),
         }
     }

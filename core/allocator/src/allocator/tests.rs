@@ -11,6 +11,7 @@ use crate::{
     FrameworkProfile, REFUSE_MAX,
 };
 
+mod constraints;
 mod explanations;
 mod fairness;
 mod maintenance;

@@ -4,6 +4,7 @@
 //! nearly the same language and the same linear time; [`super::re2`] rewrites the rest. Of RE2's
 //! syntax only `\C` (a single byte) is refused.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use regex_automata::meta;
@@ -122,3 +123,15 @@ impl PartialEq for Pattern {
 }
 
 impl Eq for Pattern {}
+
+impl PartialOrd for Pattern {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Pattern {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
