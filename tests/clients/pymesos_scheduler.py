@@ -37,7 +37,12 @@ def is_lost(update):
     """Whether a task ended for no fault of its own: its agent was killed while launching it."""
     return update["state"] == "TASK_LOST" or (
         update["state"] == "TASK_FAILED"
-        and update.get("reason") in ("REASON_EXECUTOR_TERMINATED", "REASON_CONTAINER_LAUNCH_FAILED")
+        and update.get("reason")
+        in (
+            "REASON_CONTAINER_LAUNCH_FAILED",
+            "REASON_EXECUTOR_REREGISTRATION_TIMEOUT",
+            "REASON_EXECUTOR_TERMINATED",
+        )
     )
 
 
@@ -219,6 +224,11 @@ class Executor(Recorder):
             self.finished.set()
 
     def complete(self):
+        # An executor that is late to come back to its agent is killed (pymesos waits 2 seconds and
+        # more, as long as agents do). Its last echoes may be lost with it; that its tasks have
+        # finished shows that the messages came.
+        if self.retries:
+            return super().complete() and bool(self.echoed)
         return super().complete() and set(self.states) <= self.echoed
 
 
