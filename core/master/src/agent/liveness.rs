@@ -111,7 +111,7 @@ impl Master {
             let verdict = Verdict::new(
                 TaskState::TaskLost,
                 Reason::ReasonAgentDisconnected,
-                format!("Slave {hostname} disconnected"),
+                format!("Agent {hostname} disconnected"),
             );
             self.end_share(id, &framework_id, &verdict);
         }

@@ -1,6 +1,8 @@
 //! Any order of events: nothing panics, the books agree after every event, nobody's task vanishes
 //! without a word.
 
+mod operators;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,12 +12,14 @@ use protocol::internal::{ReregisterSlaveMessage, UnregisterSlaveMessage};
 use protocol::mesos::{FrameworkInfo, OfferId, Task, TaskState};
 use protocol::messages::MasterToAgent;
 use protocol::scheduler;
-use protocol::scheduler::call::{Acknowledge, Decline, Kill, Reconcile, Type};
+use protocol::scheduler::call::{AcceptInverseOffers, Acknowledge, Decline, Kill, Reconcile, Type};
 
 use crate::cluster::{
-    Agent, Cluster, Scheduler, accept_call, framework_info, launch, launched, offers,
+    Agent, Cluster, Scheduler, accept_call, events, framework_info, launch, launched, offers,
     partition_aware, registered_id, registration, reregistration, statuses, task, task_id,
 };
+
+use operators::Order;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -32,6 +36,8 @@ enum Step {
     Acknowledge { framework: u8, task: u8 },
     Kill { framework: u8, task: u8 },
     Reconcile(u8),
+    Operate { agent: u8, order: Order },
+    AnswerInverse(u8),
     Wait(u16),
     Writes(bool),
     Restart,
@@ -54,6 +60,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (small(), any::<u8>()).prop_map(|(framework, task)| Step::Acknowledge { framework, task }),
         1 => (small(), any::<u8>()).prop_map(|(framework, task)| Step::Kill { framework, task }),
         1 => small().prop_map(Step::Reconcile),
+        4 => (small(), order()).prop_map(|(agent, order)| Step::Operate { agent, order }),
+        2 => small().prop_map(Step::AnswerInverse),
         10 => (0_u16..12).prop_map(Step::Wait),
         1 => (600_u16..700).prop_map(Step::Wait),
         1 => any::<bool>().prop_map(Step::Writes),
@@ -62,12 +70,26 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..80)
 }
 
+fn order() -> impl Strategy<Value = Order> {
+    prop_oneof![
+        2 => any::<bool>().prop_map(|mark_gone| Order::Drain { mark_gone }),
+        1 => Just(Order::Deactivate),
+        2 => Just(Order::Reactivate),
+        1 => Just(Order::MarkGone),
+        3 => (0_u8..3).prop_map(|start| Order::Schedule { start }),
+        1 => Just(Order::ClearSchedule),
+        2 => Just(Order::Down),
+        2 => Just(Order::Up),
+    ]
+}
+
 /// What the peers of the master know, as real ones would.
 struct World {
     cluster: Cluster,
     agents: BTreeMap<u8, Agent>,
     frameworks: BTreeMap<u8, Scheduler>,
     offers: BTreeMap<u8, Vec<(OfferId, protocol::mesos::AgentId)>>,
+    inverse_offers: BTreeMap<u8, Vec<OfferId>>,
     /// What each agent runs, as it would say when it reregisters.
     running: BTreeMap<String, Task>,
     /// The last that a framework heard of a task.
@@ -82,6 +104,7 @@ impl World {
             agents: BTreeMap::new(),
             frameworks: BTreeMap::new(),
             offers: BTreeMap::new(),
+            inverse_offers: BTreeMap::new(),
             running: BTreeMap::new(),
             heard: BTreeMap::new(),
             launches: 0,
@@ -94,6 +117,16 @@ impl World {
             held.extend(
                 offers(effects, scheduler.connection).into_iter().map(|it| (it.id, it.agent_id)),
             );
+            for event in events(effects, scheduler.connection) {
+                let asked = self.inverse_offers.entry(*number).or_default();
+                if let Some(made) = &event.inverse_offers {
+                    asked.extend(made.inverse_offers.iter().map(|it| it.id.clone()));
+                }
+                if let Some(rescind) = &event.rescind_inverse_offer {
+                    let known = asked.iter().position(|id| *id == rescind.inverse_offer_id);
+                    asked.remove(known.expect("only what was made is rescinded"));
+                }
+            }
             for status in statuses(effects, scheduler.connection) {
                 self.heard.insert(status.task_id.value.clone(), status.state);
             }
@@ -171,6 +204,7 @@ impl World {
         });
         let (scheduler, effects) = self.cluster.subscribe(FrameworkInfo { id: known, ..info });
         self.offers.insert(framework, Vec::new());
+        self.inverse_offers.insert(framework, Vec::new());
         self.frameworks.insert(framework, scheduler);
         self.take(&effects);
     }
@@ -296,6 +330,27 @@ impl World {
         self.call(framework, call);
     }
 
+    fn operate(&mut self, number: u8, order: Order) {
+        let agent = self.agents.get(&number).map(|agent| agent.id.clone());
+        let call = order.call(agent.unwrap_or_default(), number);
+        let (_, effects) = self.cluster.operate(call);
+        self.take(&effects);
+    }
+
+    fn answer_inverse(&mut self, framework: u8) {
+        let asked = self.inverse_offers.get_mut(&framework).map(std::mem::take);
+        let accept_inverse_offers = AcceptInverseOffers {
+            inverse_offer_ids: asked.unwrap_or_default(),
+            ..Default::default()
+        };
+        let call = scheduler::Call {
+            r#type: Some(Type::AcceptInverseOffers),
+            accept_inverse_offers: Some(accept_inverse_offers),
+            ..Default::default()
+        };
+        self.call(framework, call);
+    }
+
     fn step(&mut self, step: Step) {
         match step {
             Step::Register(number) => {
@@ -341,6 +396,8 @@ impl World {
                 };
                 self.call(framework, call);
             }
+            Step::Operate { agent, order } => self.operate(agent + 1, order),
+            Step::AnswerInverse(framework) => self.answer_inverse(framework),
             Step::Wait(seconds) => {
                 let effects = self.cluster.advance(Duration::from_secs(seconds.into()));
                 self.take(&effects);
@@ -369,6 +426,13 @@ impl World {
                     || agent.offered_resources.is_empty(),
                 "{taken} of {}",
                 agent.total_resources
+            );
+            assert!(!agent.deactivated || agent.offered_resources.is_empty(), "{agent:?}");
+            let ip = agent.pid.address.ip().to_string();
+            let down = &view.maintenance.status.down_machines;
+            assert!(
+                !self.cluster.writes_complete || !down.iter().any(|it| it.ip.as_ref() == Some(&ip)),
+                "{agent:?} is on a machine that is down"
             );
         }
         let of_agents: resources::Resources =
