@@ -217,7 +217,7 @@ fn a_draining_agent_is_told_again_when_it_returns() {
 
     // Out of reach for a while.
     let info = FrameworkInfo {
-        id: Some(scheduler.id.clone()),
+        id: Some(scheduler.id),
         checkpoint: Some(true),
         failover_timeout: Some(1e6),
         ..partition_aware("jobs")

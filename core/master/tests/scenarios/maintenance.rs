@@ -140,9 +140,8 @@ fn a_machine_goes_down_and_comes_up() {
 
     // The schedule and what is down outlive the master.
     cluster.restart();
-    for message in [names(&cluster.agent_message(&agent.pid, reregistration(&agent)), &agent.pid)] {
-        assert_eq!(message, ["ShutdownMessage"]);
-    }
+    let effects = cluster.agent_message(&agent.pid, reregistration(&agent));
+    assert_eq!(names(&effects, &agent.pid), ["ShutdownMessage"]);
     let pid = agent_pid(1);
     let effects = cluster.agent_message(&pid, registration(1));
     assert_eq!(names(&effects, &pid), ["ShutdownMessage"]);
