@@ -20,6 +20,7 @@ mod maintenance;
 mod metrics;
 mod operation_feedback;
 mod operators;
+mod partitions;
 mod policy;
 mod reconciliation;
 mod reservations;
