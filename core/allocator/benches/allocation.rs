@@ -1,87 +1,40 @@
-//! Times of allocation cycles. `cargo bench -p allocator [-- --json] [name…]`
+//! Times of allocation cycles. `cargo bench -p allocator --bench allocation [-- --json] [name…]`
 //!
 //! `decline` is Mesos' `HierarchicalAllocator_BENCHMARK_Test.DeclineOffers`: every agent is partly used,
-//! every framework declines every offer for good, round after round.
+//! every framework declines every offer for good, round after round. `quota` is its `LargeAndSmallQuota`.
+//!
+//! Times are those of the processor where the name ends in `_cpu_ms`, which other programs disturb less.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+
+mod cluster;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use allocator::{
-    AgentCapabilities, AgentProfile, Allocation, Allocator, Config, FrameworkCapabilities,
-    FrameworkProfile,
-};
-use protocol::mesos::{AgentId, FrameworkId};
-use protocol::time::Timestamp;
-use resources::{Resources, parse_alternatives};
+use allocator::Allocation;
+use cluster::{AGENT, Cluster, REFUSE_FOR_GOOD, framework};
 
-const REFUSE_FOR_GOOD: Duration = Duration::from_secs(300 * 24 * 60 * 60);
-
-struct Cluster {
-    allocator: Allocator,
-    now: Timestamp,
+/// Wall clock and processor time.
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    wall: Duration,
+    processor: Duration,
 }
 
-impl Cluster {
-    fn new() -> Self {
-        let minimum_allocatable =
-            parse_alternatives("cpus:0.01|mem:32").expect("the default of Mesos is valid");
-        let config = Config { minimum_allocatable, ..Config::default() };
-        Self { allocator: Allocator::new(config), now: Timestamp::from_secs(1_000_000) }
-    }
-
-    fn add_frameworks(&mut self, count: usize, role: impl Fn(usize) -> String) {
-        for number in 0..count {
-            let profile = FrameworkProfile {
-                roles: BTreeSet::from([role(number)]),
-                capabilities: FrameworkCapabilities { multi_role: true, ..Default::default() },
-                active: true,
-                ..FrameworkProfile::default()
-            };
-            self.allocator.add_framework(&framework(number), profile, &[]);
-        }
-    }
-
-    fn add_agents(&mut self, count: usize, used: impl Fn(usize) -> Vec<(FrameworkId, Resources)>) {
-        let profile = AgentProfile {
-            total: resources("cpus:24;mem:4096;disk:4096;ports:[31000-32000]"),
-            capabilities: AgentCapabilities { multi_role: true, hierarchical_role: true },
-            active: true,
-            ..AgentProfile::default()
-        };
-        for number in 0..count {
-            self.allocator.add_agent(&agent(number), profile.clone(), &used(number));
-        }
-    }
-
-    fn allocate(&mut self) -> (Vec<Allocation>, Duration) {
-        self.now += Duration::from_secs(1);
-        let start = Instant::now();
-        let allocations = self.allocator.allocate(self.now);
-        (allocations, start.elapsed())
-    }
-
-    fn recover(&mut self, allocations: &[Allocation], refuse: Option<Duration>) -> Duration {
-        let start = Instant::now();
-        for it in allocations {
-            let (framework, agent) = (&it.framework, &it.agent);
-            self.allocator.recover_resources(self.now, framework, agent, &it.resources, refuse);
-        }
-        start.elapsed()
-    }
+fn measure<T>(run: impl FnOnce() -> T) -> (T, Spent) {
+    let (start, processor) = (Instant::now(), processor_time());
+    let result = run();
+    (result, Spent { wall: start.elapsed(), processor: processor_time().saturating_sub(processor) })
 }
 
-fn framework(number: usize) -> FrameworkId {
-    FrameworkId { value: format!("20261122-160000-framework-{number:06}"), ..Default::default() }
-}
-
-fn agent(number: usize) -> AgentId {
-    AgentId { value: format!("20261122-160000-agent-S{number:06}"), ..Default::default() }
-}
-
-fn resources(text: &str) -> Resources {
-    Resources::parse(text, "*").expect("benchmarks name valid resources")
+/// How long this thread has run on a processor, as of the last tick of the scheduler; zero where Linux
+/// does not say.
+fn processor_time() -> Duration {
+    std::thread::yield_now();
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = text.split(' ').next().and_then(|first| first.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or(0))
 }
 
 struct Report {
@@ -112,7 +65,8 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
+fn median(times: &[Spent], which: impl Fn(&Spent) -> Duration) -> Duration {
+    let mut times: Vec<Duration> = times.iter().map(which).collect();
     times.sort_unstable();
     times[times.len() / 2]
 }
@@ -120,50 +74,35 @@ fn median(mut times: Vec<Duration>) -> Duration {
 /// Everything is free, and filtered by everyone; nothing changes.
 fn idle(report: &Report, agents: usize) {
     const CYCLES: u32 = 100_000;
-    let mut cluster = Cluster::new();
-    cluster.add_frameworks(10, |_| "*".to_owned());
-    cluster.add_agents(agents, |_| Vec::new());
-    loop {
-        let (allocations, _) = cluster.allocate();
-        if allocations.is_empty() {
-            break;
+    let mut cluster = cluster::filtered(agents);
+    let ((), spent) = measure(|| {
+        for _ in 0..CYCLES {
+            assert!(cluster.allocate().is_empty());
         }
-        cluster.recover(&allocations, Some(REFUSE_FOR_GOOD));
-    }
-    let start = Instant::now();
-    for _ in 0..CYCLES {
-        assert!(cluster.allocate().0.is_empty());
-    }
-    let nanoseconds = start.elapsed().as_secs_f64() * 1e9 / f64::from(CYCLES);
+    });
+    let nanoseconds = spent.wall.as_secs_f64() * 1e9 / f64::from(CYCLES);
     report.row("idle", agents, 10, &[("cycle_ns", nanoseconds)]);
 }
 
 fn decline(report: &Report, agents: usize, frameworks: usize, rounds: usize) {
-    let mut cluster = Cluster::new();
-    let start = Instant::now();
-    cluster.add_frameworks(frameworks, |_| "*".to_owned());
-    let added_frameworks = start.elapsed();
-    let ports: Vec<String> = (0..16).map(|it| format!("{0}-{0}", 31_000 + it * 60)).collect();
-    let used = format!("cpus:16;mem:2014;disk:1024;ports:[{}]", ports.join(","));
-    let used = resources(&used).allocated_to("*");
-    let start = Instant::now();
-    cluster.add_agents(agents, |number| vec![(framework(number % frameworks), used.clone())]);
-    let added_agents = start.elapsed();
+    let (mut cluster, added) = measure(|| cluster::partly_used(agents, frameworks));
     let (mut cycles, mut recoveries) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let (allocations, time) = cluster.allocate();
+        let (allocations, time) = measure(|| cluster.allocate());
         assert_eq!(allocations.len(), agents, "each agent is offered to somebody");
         cycles.push(time);
-        recoveries.push(cluster.recover(&allocations, Some(REFUSE_FOR_GOOD)));
+        let refuse = Some(REFUSE_FOR_GOOD);
+        recoveries.push(measure(|| cluster.recover(&allocations, refuse)).1);
     }
+    let worst = cycles.iter().map(|spent| spent.wall).max().unwrap_or_default();
     let figures = [
-        ("add_frameworks_ms", milliseconds(added_frameworks)),
-        ("add_agents_ms", milliseconds(added_agents)),
+        ("add_ms", milliseconds(added.wall)),
         ("rounds", rounds as f64),
-        ("first_ms", milliseconds(cycles[0])),
-        ("worst_ms", milliseconds(cycles.iter().copied().max().unwrap_or_default())),
-        ("median_ms", milliseconds(median(cycles))),
-        ("decline_median_ms", milliseconds(median(recoveries))),
+        ("first_ms", milliseconds(cycles[0].wall)),
+        ("worst_ms", milliseconds(worst)),
+        ("median_ms", milliseconds(median(&cycles, |it| it.wall))),
+        ("median_cpu_ms", milliseconds(median(&cycles, |it| it.processor))),
+        ("decline_median_cpu_ms", milliseconds(median(&recoveries, |it| it.processor))),
     ];
     report.row("decline", agents, frameworks, &figures);
 }
@@ -171,31 +110,17 @@ fn decline(report: &Report, agents: usize, frameworks: usize, rounds: usize) {
 /// Of a full cluster, a hundred agents become free.
 fn changed(report: &Report, agents: usize) {
     const CHANGED: usize = 100;
-    let mut cluster = Cluster::new();
-    cluster.add_frameworks(200, |number| format!("role{}", number % 20));
-    cluster.add_agents(agents, |_| Vec::new());
-    let (allocations, _) = cluster.allocate();
-    assert_eq!(allocations.len(), agents);
-    let stride = agents / CHANGED;
-    let mut held: Vec<Allocation> = allocations;
-    held.sort_by(|left, right| left.agent.cmp(&right.agent));
+    let (mut cluster, mut held) = cluster::full(agents);
     let mut cycles = Vec::new();
     for round in 0..200 {
-        let positions: Vec<usize> =
-            (0..CHANGED).map(|number| (number * stride + round) % agents).collect();
-        for &position in &positions {
-            let freed = held[position].clone();
-            cluster.recover(std::slice::from_ref(&freed), None);
-        }
-        let (allocations, time) = cluster.allocate();
-        assert_eq!(allocations.len(), CHANGED);
-        cycles.push(time);
-        for it in allocations {
-            let position = held.binary_search_by(|other| other.agent.cmp(&it.agent));
-            held[position.expect("each agent is held")] = it;
-        }
+        let mut cycle = |cluster: &mut Cluster| -> Vec<Allocation> {
+            let (allocations, time) = measure(|| cluster.allocate());
+            cycles.push(time);
+            allocations
+        };
+        cluster::change(&mut cluster, &mut held, CHANGED, round, &mut cycle);
     }
-    let time = median(cycles).as_secs_f64() * 1e6;
+    let time = median(&cycles, |it| it.wall).as_secs_f64() * 1e6;
     report.row("changed", agents, 200, &[("changed_agents", CHANGED as f64), ("median_us", time)]);
 }
 
@@ -203,22 +128,25 @@ fn changed(report: &Report, agents: usize) {
 fn revive(report: &Report, agents: usize, frameworks: usize) {
     let mut cluster = Cluster::new();
     cluster.add_frameworks(frameworks, |_| "*".to_owned());
-    cluster.add_agents(agents, |_| Vec::new());
+    cluster.add_agents(agents, AGENT, |_| Vec::new());
     loop {
-        let (allocations, _) = cluster.allocate();
+        let allocations = cluster.allocate();
         if allocations.is_empty() {
             break;
         }
         cluster.recover(&allocations, Some(REFUSE_FOR_GOOD));
     }
     cluster.allocator.revive_offers(&framework(frameworks - 1), &BTreeSet::new());
-    let (allocations, revived) = cluster.allocate();
+    let (allocations, revived) = measure(|| cluster.allocate());
     assert_eq!(allocations.len(), agents);
     cluster.recover(&allocations, Some(Duration::from_secs(2)));
-    assert!(cluster.allocate().0.is_empty());
-    let (allocations, expired) = cluster.allocate();
+    assert!(cluster.allocate().is_empty());
+    let (allocations, expired) = measure(|| cluster.allocate());
     assert_eq!(allocations.len(), agents);
-    let figures = [("revived_ms", milliseconds(revived)), ("expired_ms", milliseconds(expired))];
+    let figures = [
+        ("revived_cpu_ms", milliseconds(revived.processor)),
+        ("expired_cpu_ms", milliseconds(expired.processor)),
+    ];
     report.row("revive", agents, frameworks, &figures);
 }
 
@@ -226,12 +154,44 @@ fn revive(report: &Report, agents: usize, frameworks: usize) {
 fn roles(report: &Report, agents: usize, frameworks: usize) {
     let mut cluster = Cluster::new();
     cluster.add_frameworks(frameworks, |number| format!("group{}/role{number}", number % 50));
-    cluster.add_agents(agents, |_| Vec::new());
-    let (allocations, full) = cluster.allocate();
+    cluster.add_agents(agents, AGENT, |_| Vec::new());
+    let (allocations, full) = measure(|| cluster.allocate());
     assert_eq!(allocations.len(), agents);
-    let (_, empty) = cluster.allocate();
-    let figures = [("full_ms", milliseconds(full)), ("empty_ms", milliseconds(empty))];
+    let (_, empty) = measure(|| cluster.allocate());
+    let figures =
+        [("full_cpu_ms", milliseconds(full.processor)), ("empty_ms", milliseconds(empty.wall))];
     report.row("roles", agents, frameworks, &figures);
+}
+
+/// Each framework in a role of its own, each with a quota that the first cycle fills.
+fn quota(report: &Report, roles: usize) {
+    let mut cluster = cluster::with_quotas(roles);
+    let (allocations, full) = measure(|| cluster.allocate());
+    let large = roles / 6;
+    assert_eq!(allocations.len(), roles + large, "all have what they are guaranteed");
+    let (allocations_after, empty) = measure(|| cluster.allocate());
+    assert!(allocations_after.is_empty(), "and nobody has more");
+    let figures = [
+        ("full_ms", milliseconds(full.wall)),
+        ("full_cpu_ms", milliseconds(full.processor)),
+        ("empty_ms", milliseconds(empty.wall)),
+    ];
+    report.row("quota", (roles - large) / 5 + large * 5, roles, &figures);
+}
+
+/// Twenty times reserve and unreserve on an agent with many reservations.
+fn reservations(report: &Report, count: usize) {
+    let time = |by_framework| {
+        let mut cluster = cluster::with_reservations(count, by_framework);
+        let run = || cluster::reserve_and_unreserve(&mut cluster, 20, by_framework);
+        milliseconds(measure(run).1.wall)
+    };
+    let figures = [
+        ("reservations", count as f64),
+        ("operator_ms", time(false)),
+        ("framework_ms", time(true)),
+    ];
+    report.row("reserve", 1, 1, &figures);
 }
 
 fn main() {
@@ -250,13 +210,22 @@ fn main() {
     if wanted("roles") {
         roles(&report, 3_000, 3_000);
     }
+    if wanted("quota") {
+        quota(&report, 300);
+        quota(&report, 3_000);
+    }
+    if wanted("reserve") {
+        reservations(&report, 800);
+        reservations(&report, 6_400);
+    }
     if wanted("revive") {
         revive(&report, 10_000, 200);
     }
-    if wanted("decline") {
-        decline(&report, 1_000, 50, 50);
-        decline(&report, 10_000, 1_000, 100);
-        decline(&report, 20_000, 2_000, 20);
-        decline(&report, 50_000, 6_000, 10);
+    for (agents, frameworks, rounds) in
+        [(1_000, 50, 50), (10_000, 1_000, 100), (20_000, 2_000, 20), (50_000, 6_000, 10)]
+    {
+        if wanted("decline") || names.iter().any(|it| **it == format!("decline{agents}")) {
+            decline(&report, agents, frameworks, rounds);
+        }
     }
 }

@@ -248,16 +248,17 @@ impl Allocator {
     /// If it does not hold them.
     fn unhold(&mut self, agent: AgentIndex, client: ClientIndex, resources: &Resources) {
         let entry = &mut self.agents[agent];
-        let rest = entry.held.get(&client).and_then(|held| held.checked_sub(resources));
-        let Some(rest) = rest else {
-            let held = entry.held.get(&client);
-            panic!("{client:?} gives back {resources} of agent {:?} but holds {held:?}", entry.id);
-        };
-        if rest.is_empty() {
-            entry.held.remove(&client);
-            self.tree.client_mut(client).agents.remove(&agent);
-        } else {
-            entry.held.insert(client, rest);
+        let held = entry.held.get_mut(&client);
+        match held.map(|held| (held.checked_sub_assign(resources), held.is_empty())) {
+            Some((true, false)) => {}
+            Some((true, true)) => {
+                entry.held.remove(&client);
+                self.tree.client_mut(client).agents.remove(&agent);
+            }
+            Some((false, _)) | None => {
+                let (agent, held) = (&entry.id, entry.held.get(&client));
+                panic!("{client:?} gives back {resources} of agent {agent:?} but holds {held:?}");
+            }
         }
         let charge = self.newly_held(agent, client, resources);
         self.tree.discharge(client, &charge);

@@ -486,6 +486,10 @@ impl RoleTree {
     pub(crate) fn rerank(&mut self, client: ClientIndex) {
         let Some(entry) = self.clients.get_mut(client) else { return };
         entry.stale = false;
+        // Who has just been served need not be looked at again.
+        if self.stale.last() == Some(&client) {
+            self.stale.pop();
+        }
         let rank =
             Rank::of(self.framework_sorter, &entry.usage, &self.totals, 1.0, &entry.rank.name);
         let mut role = entry.role;

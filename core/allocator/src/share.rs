@@ -221,14 +221,16 @@ impl Totals {
     }
 }
 
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "shares are compared, not added up: 53 bits order them well enough, and the same on every \
+              machine"
+)]
 fn ratio(part: i128, whole: i128) -> f64 {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "shares are compared, not added up: 53 bits order them well enough, and the same on \
-                  every machine"
-    )]
-    {
-        part as f64 / whole as f64
+    match (i64::try_from(part), i64::try_from(whole)) {
+        // Rounds alike, and is one machine instruction each.
+        (Ok(part), Ok(whole)) => part as f64 / whole as f64,
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => part as f64 / whole as f64,
     }
 }
 

@@ -112,9 +112,20 @@ impl Resources {
     #[must_use]
     pub fn saturating_sub(&self, other: &Self) -> Self {
         let mut rest = self.clone();
-        for taken in other {
-            rest.subtract(taken);
+        if self.is_much_longer_than(other) {
+            for taken in other {
+                rest.subtract(taken);
+            }
+            return rest;
         }
+        let mut taken = other.0.iter().peekable();
+        rest.0.retain_mut(|entry| {
+            while taken.next_if(|it| it.order(entry) == Ordering::Less).is_some() {}
+            let Some(taken) = taken.next_if(|it| it.order(entry) == Ordering::Equal) else {
+                return true;
+            };
+            entry.minus(taken).map(|rest| *entry = rest).is_some()
+        });
         rest
     }
 

@@ -73,10 +73,16 @@ impl Allocator {
             self.unhold(agent, client, &resources);
             clients.push(client);
         }
-        self.convert_total(agent, &old.unallocated(), &new.unallocated());
+        let (old, unallocated) = (old.unallocated(), new.unallocated());
+        let is_simple = self.convert_simply(agent, &old, &unallocated);
+        if !is_simple {
+            self.convert_total(agent, &old, &unallocated);
+        }
         self.track(agent, framework, new);
-        self.recompute_free(agent);
-        self.update_idle(agent);
+        if !is_simple {
+            self.recompute_free(agent);
+            self.update_idle(agent);
+        }
         for client in clients {
             self.drop_client_if_done(client);
         }
@@ -97,7 +103,13 @@ impl Allocator {
         if !entry.free.contains(&old.non_shared()) || !entry.shared.contains(&old.shared()) {
             return Err(NotAvailable { agent: entry.id.value.clone(), wanted: old.to_string() });
         }
-        self.convert_total(agent, old, new);
+        if self.convert_simply(agent, old, new) {
+            let free = &mut self.agents[agent].free;
+            assert!(free.checked_sub_assign(old), "it was seen to be free");
+            *free += new;
+        } else {
+            self.convert_total(agent, old, new);
+        }
         self.consider_agent(agent);
         Ok(())
     }
@@ -149,6 +161,7 @@ impl Allocator {
         }
     }
 
+    /// Turns `old` into `new` in what an agent has; `old` is not held, or no longer.
     fn convert_total(&mut self, agent: AgentIndex, old: &Resources, new: &Resources) {
         let total = &self.agents[agent].profile.total;
         let mut converted = total.non_shared().saturating_sub(&old.non_shared());
@@ -171,5 +184,23 @@ impl Allocator {
         entry.profile.total = converted;
         self.recompute_free(agent);
         self.update_idle(agent);
+    }
+
+    /// [`Allocator::convert_total`] in place, for agents with many reservations: what is free stays as it
+    /// is. False, and nothing is changed, when that is not so simple.
+    fn convert_simply(&mut self, agent: AgentIndex, old: &Resources, new: &Resources) -> bool {
+        let entry = &mut self.agents[agent];
+        let is_shared = old.iter().chain(new).any(Resource::is_shared);
+        if entry.is_overcommitted || is_shared || !entry.profile.total.checked_sub_assign(old) {
+            return false;
+        }
+        entry.profile.total += new;
+        let removed = amounts(&mut self.names, old.iter());
+        let added = amounts(&mut self.names, new.iter());
+        entry.amounts.subtract_all(&removed);
+        entry.amounts.add_all(&added);
+        self.tree.change_totals(&removed, &added);
+        self.count_change(old, new);
+        true
     }
 }

@@ -121,9 +121,20 @@ impl Allocator {
     pub(super) fn count_total(&mut self, agent: AgentIndex, total: &Resources) {
         let old = Parts::of(&mut self.names, &self.agents[agent].profile.total);
         let new = Parts::of(&mut self.names, total);
-        let removed = self.quotas.change_total(&old, -1);
-        let added = self.quotas.change_total(&new, 1);
-        self.update_gates(removed.into_iter().chain(added));
+        self.count_parts(&old, &new);
+    }
+
+    /// Notes that an agent has `new` in place of `old`.
+    pub(super) fn count_change(&mut self, old: &Resources, new: &Resources) {
+        let old = Parts::of(&mut self.names, old);
+        let new = Parts::of(&mut self.names, new);
+        self.count_parts(&old, &new);
+    }
+
+    fn count_parts(&mut self, old: &Parts, new: &Parts) {
+        let added = self.quotas.change_total(new, 1);
+        let removed = self.quotas.change_total(old, -1);
+        self.update_gates(added.into_iter().chain(removed));
     }
 
     /// Brings the role tree in line with quotas whose gates have changed.
