@@ -103,7 +103,7 @@ pub(crate) struct Agent {
     /// What operators decided about its offers.
     pub(crate) participation: Participation,
     /// When its machine will be away.
-    pub(crate) unavailability: Option<Unavailability>,
+    pub(crate) unavailability: Option<Arc<Unavailability>>,
     /// When this master told it to drain.
     pub(crate) drain_start_time: Option<Timestamp>,
     /// Dynamic reservations and volumes.

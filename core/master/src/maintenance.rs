@@ -67,7 +67,7 @@ impl Machine {
 struct Planned {
     /// As the operator wrote it.
     id: MachineId,
-    unavailability: Unavailability,
+    unavailability: Arc<Unavailability>,
     down: bool,
 }
 
@@ -112,7 +112,7 @@ impl Maintenance {
             for id in &window.machine_ids {
                 let machine = Machine::new(id);
                 let down = self.machines.get(&machine).is_some_and(|planned| planned.down);
-                let unavailability = window.unavailability.clone();
+                let unavailability = Arc::new(window.unavailability.clone());
                 machines.insert(machine, Planned { id: id.clone(), unavailability, down });
             }
         }
@@ -147,8 +147,8 @@ impl Maintenance {
     }
 
     /// When the agent's machine will be away.
-    pub(crate) fn unavailability(&self, agent: &Agent) -> Option<&Unavailability> {
-        self.planned_for(agent).map(|planned| &planned.unavailability)
+    pub(crate) fn unavailability(&self, agent: &Agent) -> Option<Arc<Unavailability>> {
+        self.planned_for(agent).map(|planned| Arc::clone(&planned.unavailability))
     }
 
     /// The schedule without the machines that come up again; windows without machines go too.
@@ -317,13 +317,13 @@ impl Master {
 
     /// Offers of agents whose plans changed are taken back, so that frameworks learn of the change.
     fn unavailability_changed(&mut self) {
-        let changed: Vec<(AgentId, Option<Unavailability>)> = self
+        let changed: Vec<(AgentId, Option<Arc<Unavailability>>)> = self
             .agents
             .registered
             .values()
             .map(|agent| (agent, self.maintenance.unavailability(agent)))
-            .filter(|(agent, new)| agent.unavailability.as_ref() != *new)
-            .map(|(agent, new)| (agent.id.clone(), new.cloned()))
+            .filter(|(agent, new)| agent.unavailability != *new)
+            .map(|(agent, new)| (agent.id.clone(), new))
             .collect();
         for (id, unavailability) in changed {
             let Some(agent) = self.agent_mut(&id) else {

@@ -101,7 +101,7 @@ impl Master {
             domain: agent.info.domain.clone(),
             resources: resources.to_wire(),
             attributes: agent.info.attributes.clone(),
-            unavailability: agent.unavailability.clone(),
+            unavailability: agent.unavailability.as_deref().cloned(),
             executor_ids: agent
                 .frameworks
                 .get(framework_id)

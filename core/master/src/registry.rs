@@ -49,7 +49,7 @@ pub enum Participation {
     /// Its resources are not offered; its tasks run on.
     Deactivated,
     /// Its resources are not offered, and its tasks are being killed or were.
-    Drain(DrainInfo),
+    Drain(Box<DrainInfo>),
 }
 
 /// What the registry says of an agent.
@@ -206,7 +206,10 @@ impl Record {
                     let length = usize::try_from(u32::from_le_bytes(*length)).ok();
                     let (drain, info) =
                         length.and_then(|it| rest.split_at_checked(it)).ok_or_else(short)?;
-                    (Participation::Drain(DrainInfo::decode(drain).map_err(failed)?), info)
+                    (
+                        Participation::Drain(Box::new(DrainInfo::decode(drain).map_err(failed)?)),
+                        info,
+                    )
                 }
                 AGENT_DEACTIVATED | AGENT_UNREACHABLE_DEACTIVATED => {
                     (Participation::Deactivated, message)
@@ -370,11 +373,11 @@ mod tests {
     }
 
     fn drained() -> Participation {
-        Participation::Drain(DrainInfo {
+        Participation::Drain(Box::new(DrainInfo {
             state: protocol::mesos::DrainState::Drained,
             config: protocol::mesos::DrainConfig { mark_gone: Some(true), ..Default::default() },
             ..Default::default()
-        })
+        }))
     }
 
     fn framework() -> FrameworkInfo {

@@ -119,7 +119,7 @@ pub struct AgentView {
     /// Whether an operator took it out of the offers.
     pub deactivated: bool,
     /// How far a drain got that an operator asked for.
-    pub drain_info: Option<mesos::DrainInfo>,
+    pub drain_info: Option<Box<mesos::DrainInfo>>,
     /// When this master told it to drain.
     pub drain_start_time: Option<Timestamp>,
     /// All it has, reservations, volumes and oversubscription included.

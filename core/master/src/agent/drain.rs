@@ -61,7 +61,7 @@ impl Master {
             ..Default::default()
         };
         let drain = DrainInfo { state: DrainState::Draining, config, ..Default::default() };
-        self.set_participation(Some(request), id, Participation::Drain(drain));
+        self.set_participation(Some(request), id, Participation::Drain(Box::new(drain)));
     }
 
     /// `DEACTIVATE_AGENT`: no more offers; what runs goes on.
@@ -241,7 +241,7 @@ impl Master {
         if drain.config.mark_gone.unwrap_or(false) {
             self.mark_gone(None, id);
         } else {
-            let drained = DrainInfo { state: DrainState::Drained, ..drain };
+            let drained = Box::new(DrainInfo { state: DrainState::Drained, ..*drain });
             self.set_participation(None, id, Participation::Drain(drained));
         }
     }

@@ -137,7 +137,7 @@ impl Master {
     /// Its tasks and executors must stand in its shares, and their frameworks be known.
     pub(crate) fn add_agent(&mut self, mut agent: Agent) {
         let id = agent.id.clone();
-        agent.unavailability = self.maintenance.unavailability(&agent).cloned();
+        agent.unavailability = self.maintenance.unavailability(&agent);
         if self.maintenance.is_down(&agent) {
             // Its machine went down while its admission was being written.
             self.agents.unsettled.insert(id.clone());
@@ -216,7 +216,7 @@ pub(crate) fn agent_profile(agent: &Agent) -> allocator::AgentProfile {
         attributes: agent.info.attributes.as_slice().into(),
         region: fault_domain.map(|domain| domain.region.name.clone()),
         zone: fault_domain.map(|domain| domain.zone.name.clone()),
-        unavailability: agent.unavailability.as_ref().map(crate::maintenance::planned_absence),
+        unavailability: agent.unavailability.as_deref().map(crate::maintenance::planned_absence),
         active: agent.active(),
     }
 }

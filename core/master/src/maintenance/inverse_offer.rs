@@ -99,7 +99,7 @@ impl Master {
     fn make_inverse_offer(&mut self, allocation: InverseAllocation) -> Option<InverseOffer> {
         let InverseAllocation { framework, agent: agent_id, .. } = allocation;
         let agent = self.agents.registered.get(&agent_id)?;
-        let unavailability = agent.unavailability.clone()?;
+        let unavailability = agent.unavailability.as_deref()?.clone();
         if !agent.active() {
             let held_back = &mut self.maintenance.inverse_offers.held_back;
             held_back.entry(agent_id).or_default().insert(framework);

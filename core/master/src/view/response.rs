@@ -12,7 +12,7 @@ impl AgentView {
             agent_info: (*self.info).clone(),
             active: self.active,
             deactivated: Some(self.deactivated),
-            drain_info: self.drain_info.clone(),
+            drain_info: self.drain_info.as_deref().cloned(),
             estimated_drain_start_time: self.drain_start_time.map(time_info),
             version: self.version.clone(),
             pid: Some(self.pid.to_string()),

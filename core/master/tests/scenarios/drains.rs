@@ -74,7 +74,7 @@ fn rest(cluster: &mut Cluster, scheduler: &Scheduler) -> OfferId {
 }
 
 fn drain_info(cluster: &mut Cluster, id: &AgentId) -> Option<DrainInfo> {
-    cluster.master.snapshot().agents[id].drain_info.clone()
+    cluster.master.snapshot().agents[id].drain_info.as_deref().cloned()
 }
 
 fn state(cluster: &mut Cluster, id: &AgentId) -> Option<DrainState> {

@@ -244,6 +244,16 @@ fn operations(snapshot: &Snapshot) -> response::GetOperations {
     response::GetOperations { operations, ..Default::default() }
 }
 
+fn maintenance_status(snapshot: &Snapshot) -> response::GetMaintenanceStatus {
+    let status = snapshot.maintenance.status.clone();
+    response::GetMaintenanceStatus { status, ..Default::default() }
+}
+
+fn maintenance_schedule(snapshot: &Snapshot) -> response::GetMaintenanceSchedule {
+    let schedule = snapshot.maintenance.schedule.clone();
+    response::GetMaintenanceSchedule { schedule, ..Default::default() }
+}
+
 async fn read_detail(handler: &MasterHandler, detail: Detail) -> Result<Reply, Stopped> {
     let mut reply = Reply::default();
     let kind = match detail {
@@ -296,15 +306,13 @@ async fn read_detail(handler: &MasterHandler, detail: Detail) -> Result<Reply, S
             response::Type::GetMaster
         }
         Detail::MaintenanceStatus => {
-            let status = handler.reads.snapshot().await?.maintenance.status.clone();
-            reply.get_maintenance_status =
-                Some(response::GetMaintenanceStatus { status, ..Default::default() });
+            let snapshot = handler.reads.snapshot().await?;
+            reply.get_maintenance_status = Some(maintenance_status(&snapshot));
             response::Type::GetMaintenanceStatus
         }
         Detail::MaintenanceSchedule => {
-            let schedule = handler.reads.snapshot().await?.maintenance.schedule.clone();
-            reply.get_maintenance_schedule =
-                Some(response::GetMaintenanceSchedule { schedule, ..Default::default() });
+            let snapshot = handler.reads.snapshot().await?;
+            reply.get_maintenance_schedule = Some(maintenance_schedule(&snapshot));
             response::Type::GetMaintenanceSchedule
         }
         Detail::Quota => {

@@ -50,7 +50,7 @@ pub(super) fn agent(json: &mut JsonWriter, agent: &AgentView) {
         }
     });
     if let Some(drain) = &agent.drain_info {
-        json.key("drain_info").message(drain, Names::V0);
+        json.key("drain_info").message(&**drain, Names::V0);
         if let Some(start) = agent.drain_start_time {
             json.key("estimated_drain_start_time_seconds").double(start.as_secs_f64());
         }
