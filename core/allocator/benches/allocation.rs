@@ -194,6 +194,19 @@ fn reservations(report: &Report, count: usize) {
     report.row("reserve", 1, 1, &figures);
 }
 
+/// Everything is free, and filtered by everyone; one framework asks why it gets nothing.
+fn explain(report: &Report, agents: usize) {
+    let cluster = cluster::filtered(agents);
+    let ask = || cluster.allocator.explain(cluster.now, &framework(0), "*");
+    let (explanation, spent) = measure(ask);
+    assert_eq!(explanation.expect("the framework is known").causes[0].agents.count, agents);
+    let figures = [
+        ("explain_ms", milliseconds(spent.wall)),
+        ("explain_cpu_ms", milliseconds(spent.processor)),
+    ];
+    report.row("explain", agents, 10, &figures);
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let report = Report { json: arguments.iter().any(|it| it == "--json") };
@@ -209,6 +222,9 @@ fn main() {
     }
     if wanted("roles") {
         roles(&report, 3_000, 3_000);
+    }
+    if wanted("explain") {
+        explain(&report, 50_000);
     }
     if wanted("quota") {
         quota(&report, 300);
