@@ -238,7 +238,7 @@ impl Master {
                 framework.unreachable_tasks.push(Arc::clone(&task), unreachable_bound);
             }
             History::Completed => {
-                framework.completed_tasks.push(Arc::clone(&task), completed_bound)
+                framework.completed_tasks.push(Arc::clone(&task), completed_bound);
             }
         }
         self.count_framework(framework_id, |metrics| metrics.tasks.remove(task.state));

@@ -13,6 +13,7 @@ pub mod query;
 pub mod request;
 pub mod response;
 pub mod route;
+pub mod shared;
 pub mod stream;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use media::ContentType;
 pub use query::Query;
 pub use request::Request;
 pub use response::{Rendered, Response};
+pub use shared::{Shared, SharedBody};
 pub use stream::{StreamBody, StreamSender};
 
 /// The largest request body that is read, before and after decompression; a bigger one gets 413.

@@ -3,6 +3,8 @@
 use protocol::json::{write_double, write_string};
 use protocol::{Message, Names};
 
+use super::shared::{CHUNK_BYTES, Output};
+
 /// A JSON document that is being written.
 ///
 /// The caller keeps brackets and keys in balance; commas come by themselves.
@@ -10,6 +12,10 @@ use protocol::{Message, Names};
 pub struct JsonWriter {
     out: Vec<u8>,
     comma: bool,
+    /// Where what is written goes piece by piece; none for a document that stays in memory.
+    output: Option<Output>,
+    /// Nobody reads any more.
+    abandoned: bool,
 }
 
 impl JsonWriter {
@@ -19,10 +25,41 @@ impl JsonWriter {
         Self::default()
     }
 
-    /// The text.
+    /// An empty document that is put out while it is written.
+    #[must_use]
+    pub fn streamed(output: Output) -> Self {
+        Self { output: Some(output), ..Self::default() }
+    }
+
+    /// The text; of a streamed document what was not put out so far.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.out
+    }
+
+    /// Puts out the rest of a streamed document.
+    pub fn finish(mut self) {
+        if let Some(output) = &mut self.output
+            && !self.abandoned
+        {
+            output.push(self.out);
+        }
+    }
+
+    /// Whether the rest of the document need not be written, as nobody reads it.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned
+    }
+
+    /// Puts out what is written, once that is enough.
+    fn flush(&mut self) {
+        if let Some(output) = &mut self.output
+            && self.out.len() >= CHUNK_BYTES
+        {
+            let chunk = std::mem::replace(&mut self.out, Vec::with_capacity(CHUNK_BYTES + 4096));
+            self.abandoned = self.abandoned || !output.push(chunk);
+        }
     }
 
     fn separate(&mut self) {
@@ -50,6 +87,7 @@ impl JsonWriter {
     pub fn end_object(&mut self) {
         self.out.push(b'}');
         self.comma = true;
+        self.flush();
     }
 
     /// Writes an array, whose elements `elements` writes.
@@ -99,6 +137,7 @@ impl JsonWriter {
     pub fn message(&mut self, message: &impl Message, names: Names) {
         self.separate();
         message.write_json(names, &mut self.out);
+        self.flush();
     }
 
     /// Writes a whole JSON value that was rendered before.

@@ -1,6 +1,5 @@
 //! What is answered, and how it is put on the wire.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -13,6 +12,7 @@ use hyper::{Method, StatusCode};
 use super::ContentType;
 use super::compression::{GZIP_BYTES_MIN, compress};
 use super::connection::InFlight;
+use super::shared::{GivenUp, SharedBody};
 use super::stream::StreamBody;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -50,6 +50,7 @@ impl Rendered {
 #[derive(Debug)]
 enum Body {
     Full(Arc<Rendered>),
+    Shared(SharedBody),
     Stream(StreamBody),
 }
 
@@ -98,6 +99,13 @@ impl Response {
         script.extend_from_slice(b")");
         Self::full(StatusCode::OK, Arc::new(Rendered::new(script)))
             .with(header::CONTENT_TYPE, JAVASCRIPT)
+    }
+
+    /// 200 with a large body in one of the encodings of the v1 APIs, sent while it is rendered.
+    #[must_use]
+    pub fn shared(content_type: ContentType, body: SharedBody) -> Self {
+        Self { status: StatusCode::OK, headers: Box::default(), body: Body::Shared(body) }
+            .with(header::CONTENT_TYPE, HeaderValue::from_static(content_type.as_str()))
     }
 
     /// 200 with bytes of no known kind.
@@ -182,6 +190,7 @@ impl Response {
         let mut headers = self.headers;
         let body = match self.body {
             Body::Stream(stream) => WireBody::Stream(stream),
+            Body::Shared(shared) => WireBody::Shared(shared),
             Body::Full(rendered) => {
                 WireBody::Full(encode(rendered, accepts_gzip, &mut headers).await)
             }
@@ -221,6 +230,7 @@ async fn encode(rendered: Arc<Rendered>, accepts_gzip: bool, headers: &mut Heade
 #[derive(Debug)]
 enum WireBody {
     Full(Bytes),
+    Shared(SharedBody),
     Stream(StreamBody),
 }
 
@@ -233,21 +243,22 @@ pub struct ResponseBody {
 
 impl hyper::body::Body for ResponseBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = GivenUp;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
         let chunk = match &mut self.body {
             WireBody::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            WireBody::Full(bytes) => Poll::Ready(Some(std::mem::take(bytes))),
-            WireBody::Stream(stream) => stream.poll_chunk(context),
+            WireBody::Full(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
+            WireBody::Shared(shared) => shared.poll_chunk(context),
+            WireBody::Stream(stream) => stream.poll_chunk(context).map(|chunk| chunk.map(Ok)),
         };
         if matches!(chunk, Poll::Ready(None)) {
             self.in_flight = None;
         }
-        chunk.map(|chunk| chunk.map(|bytes| Ok(Frame::data(bytes))))
+        chunk.map(|chunk| chunk.map(|bytes| bytes.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -257,7 +268,7 @@ impl hyper::body::Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match &self.body {
             WireBody::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            WireBody::Stream(_) => SizeHint::default(),
+            WireBody::Stream(_) | WireBody::Shared(_) => SizeHint::default(),
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use super::commands::{Answer, Command, PendingStream};
 use super::endpoint::{Endpoint, MASTER_ACTOR, Read};
 use super::leadership::Leadership;
-use super::reads::{Key, Reads};
+use super::reads::{Key, ReadBody, Reads};
 use super::render::{self, Process};
 use super::{legacy, operator_api, scheduler_api};
 use crate::event_loop::{Clock, Inputs, Stopped};
@@ -125,7 +125,19 @@ impl MasterHandler {
         let text = |name: &str| query.get(name).map(str::to_owned);
         let body = match read {
             Read::State => {
-                self.reads.cached(Key::Legacy(read), move |it| render::state(it, &process)).await
+                let again = Arc::clone(&process);
+                let whole = move |it: &_| render::state(it, &process);
+                if query.get("jsonp").is_some() {
+                    self.reads.cached(Key::Legacy(read), whole).await
+                } else {
+                    let pieces = move |it: &_, output| render::stream_state(it, &again, output);
+                    match self.reads.large(Key::Legacy(read), whole, pieces).await? {
+                        ReadBody::Whole(body) => Ok(body),
+                        ReadBody::Shared(body) => {
+                            return Ok(Response::shared(ContentType::Json, body));
+                        }
+                    }
+                }
             }
             Read::StateSummary => {
                 let render = move |it: &_| render::state_summary(it, &process);

@@ -15,7 +15,7 @@ use super::calls;
 use super::commands::{Answer, Command};
 use super::handler::{MasterHandler, http_response, plain};
 use super::metrics;
-use super::reads::{Key, render_apart};
+use super::reads::{Key, ReadBody, render_apart};
 use super::render::{self, View};
 use crate::event_loop::Stopped;
 use crate::http::{ContentType, Rendered, Request, Response};
@@ -173,8 +173,14 @@ async fn perform(
     match action(call.r#type.unwrap_or(Type::Unknown)) {
         Action::View(view) => {
             let render = move |snapshot: &_| render::view(snapshot, view, content_type);
-            let body = handler.reads.cached(Key::Operator(view, content_type), render).await?;
-            Ok(Response::content(content_type, body))
+            let pieces = move |snapshot: &_, output| {
+                render::stream_view(snapshot, view, content_type, output);
+            };
+            let key = Key::Operator(view, content_type);
+            Ok(match handler.reads.large(key, render, pieces).await? {
+                ReadBody::Whole(body) => Response::content(content_type, body),
+                ReadBody::Shared(body) => Response::shared(content_type, body),
+            })
         }
         Action::Detail(detail) => {
             let reply = read_detail(handler, detail).await?;

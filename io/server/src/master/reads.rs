@@ -1,17 +1,25 @@
 //! Answers reads from snapshots of the master's state, each rendered once however many ask.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use master::view::Snapshot;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::commands::Command;
 use super::endpoint::Read;
 use super::render::View;
 use crate::event_loop::{Inputs, Stopped};
-use crate::http::{ContentType, Rendered};
+use crate::http::shared::Output;
+use crate::http::{ContentType, Rendered, Shared, SharedBody};
+
+/// From so many agents and tasks on, the state is sent while it is rendered instead of being kept whole.
+const LARGE_OBJECTS_MIN: usize = 4000;
+
+/// How long the first reader of a large state waits for others that want the same at the same time.
+const GATHERING: Duration = Duration::from_millis(4);
 
 /// A rendering that depends on nothing but the state: there are no more of these than endpoints and encodings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,12 +40,61 @@ pub(super) struct Reads {
     inputs: Inputs<Command>,
     slots: Mutex<BTreeMap<Key, Arc<Slot>>>,
     hits: AtomicU64,
+    /// Whether the state was large when it was last read.
+    is_large: AtomicBool,
+    gatherings: Mutex<BTreeMap<Key, watch::Receiver<Option<Arc<Shared>>>>>,
+    /// What is being sent, with the version of the state that it shows.
+    sending: Mutex<BTreeMap<Key, (u64, Weak<Shared>)>>,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(super) enum ReadBody {
+    /// All of it.
+    Whole(Arc<Rendered>),
+    /// Rendered while it is sent.
+    Shared(SharedBody),
+}
+
+/// Readers of one thing who come together. Dropped by the first of them, however it fares.
+struct Gathering<'a> {
+    reads: &'a Reads,
+    key: Key,
+    result: watch::Sender<Option<Arc<Shared>>>,
+}
+
+impl Drop for Gathering<'_> {
+    fn drop(&mut self) {
+        let mut gatherings = lock(&self.reads.gatherings);
+        // The next may have begun.
+        let own = self.result.subscribe();
+        if gatherings.get(&self.key).is_some_and(|other| other.same_channel(&own)) {
+            gatherings.remove(&self.key);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a state is too large to be rendered as a whole.
+fn is_large(snapshot: &Snapshot) -> bool {
+    let tasks: usize = snapshot.frameworks.values().map(|framework| framework.tasks.len()).sum();
+    snapshot.agents.len() + snapshot.recovered_agents.len() + tasks >= LARGE_OBJECTS_MIN
 }
 
 impl Reads {
     /// Reads the state of the master behind `inputs`.
     pub(super) fn new(inputs: Inputs<Command>) -> Self {
-        Self { inputs, slots: Mutex::default(), hits: AtomicU64::new(0) }
+        Self {
+            inputs,
+            slots: Mutex::default(),
+            hits: AtomicU64::new(0),
+            is_large: AtomicBool::new(false),
+            gatherings: Mutex::default(),
+            sending: Mutex::default(),
+        }
     }
 
     /// How often an answer was there already.
@@ -67,11 +124,17 @@ impl Reads {
         key: Key,
         render: impl FnOnce(&Snapshot) -> Vec<u8> + Send + 'static,
     ) -> Result<Arc<Rendered>, Stopped> {
-        let slot = {
-            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(slots.entry(key).or_default())
-        };
         let snapshot = self.snapshot().await?;
+        self.cached_of(key, snapshot, render).await
+    }
+
+    async fn cached_of(
+        &self,
+        key: Key,
+        snapshot: Arc<Snapshot>,
+        render: impl FnOnce(&Snapshot) -> Vec<u8> + Send + 'static,
+    ) -> Result<Arc<Rendered>, Stopped> {
+        let slot = Arc::clone(lock(&self.slots).entry(key).or_default());
         let mut slot = slot.lock().await;
         // Whoever waited for another reader's rendering may find it newer than asked for.
         if let Some((version, rendered)) = slot.as_ref()
@@ -84,6 +147,78 @@ impl Reads {
         let rendered = render_apart(snapshot, render).await?;
         *slot = Some((version, Arc::clone(&rendered)));
         Ok(rendered)
+    }
+
+    /// The same for what may be too large to keep: then it is sent while `pieces` renders it, once for all
+    /// who ask at about the same time.
+    pub(super) async fn large(
+        &self,
+        key: Key,
+        whole: impl FnOnce(&Snapshot) -> Vec<u8> + Send + 'static,
+        pieces: impl Fn(&Snapshot, Output) + Send + Sync + 'static,
+    ) -> Result<ReadBody, Stopped> {
+        if !self.is_large.load(Ordering::Relaxed) {
+            let snapshot = self.snapshot().await?;
+            if !is_large(&snapshot) {
+                return Ok(ReadBody::Whole(self.cached_of(key, snapshot, whole).await?));
+            }
+            self.is_large.store(true, Ordering::Relaxed);
+        }
+        let gathering = loop {
+            let mut result = match self.gather(key) {
+                Ok(gathering) => break gathering,
+                Err(result) => result,
+            };
+            // An error means that the first reader has gone: somebody else has to be the first then.
+            let shared = result.wait_for(Option::is_some).await.ok().and_then(|it| it.clone());
+            if let Some(body) = shared.and_then(|shared| shared.join()) {
+                self.hits.fetch_add(1, Ordering::Relaxed);
+                return Ok(ReadBody::Shared(body));
+            }
+        };
+        tokio::time::sleep(GATHERING).await;
+        // Whoever comes after the snapshot must see a later one.
+        lock(&self.gatherings).remove(&key);
+        let snapshot = self.snapshot().await?;
+        if !is_large(&snapshot) {
+            self.is_large.store(false, Ordering::Relaxed);
+            return Ok(ReadBody::Whole(self.cached_of(key, snapshot, whole).await?));
+        }
+        let (shared, body) = self.send(key, snapshot, pieces);
+        gathering.result.send_replace(Some(shared));
+        Ok(ReadBody::Shared(body))
+    }
+
+    /// Makes the caller the first of a gathering, or gives the result of one that has begun.
+    fn gather(&self, key: Key) -> Result<Gathering<'_>, watch::Receiver<Option<Arc<Shared>>>> {
+        let mut gatherings = lock(&self.gatherings);
+        if let Some(result) = gatherings.get(&key) {
+            return Err(result.clone());
+        }
+        let (result, receiver) = watch::channel(None);
+        gatherings.insert(key, receiver);
+        Ok(Gathering { reads: self, key, result })
+    }
+
+    /// Joins those to whom the same state is being sent, or begins to send it.
+    fn send(
+        &self,
+        key: Key,
+        snapshot: Arc<Snapshot>,
+        pieces: impl Fn(&Snapshot, Output) + Send + Sync + 'static,
+    ) -> (Arc<Shared>, SharedBody) {
+        let mut sending = lock(&self.sending);
+        if let Some((version, shared)) = sending.get(&key)
+            && *version == snapshot.version
+            && let Some(shared) = shared.upgrade()
+            && let Some(body) = shared.join()
+        {
+            return (shared, body);
+        }
+        let version = snapshot.version;
+        let (shared, body) = Shared::start(move |output| pieces(&snapshot, output));
+        sending.insert(key, (version, Arc::downgrade(&shared)));
+        (shared, body)
     }
 }
 

@@ -20,10 +20,10 @@ use master::view::{FrameworkView, Snapshot, TaskRecord};
 pub(super) use self::agents::slaves;
 pub(super) use self::envelope::respond;
 pub(super) use self::frameworks::frameworks;
-pub(super) use self::operator::{View, subscribed, view};
+pub(super) use self::operator::{View, stream_view, subscribed, view};
 pub(super) use self::policy::{quota, quota_status, weights};
 pub(super) use self::roles::roles;
-pub(super) use self::state::{Process, flags, state};
+pub(super) use self::state::{Process, flags, state, stream_state};
 pub(super) use self::summary::state_summary;
 pub(super) use self::tasks::{TaskQuery, tasks};
 

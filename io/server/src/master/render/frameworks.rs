@@ -86,6 +86,9 @@ pub(super) fn framework(json: &mut JsonWriter, framework: &FrameworkView) {
 fn tasks<'a>(json: &mut JsonWriter, name: &str, tasks: impl Iterator<Item = &'a Arc<TaskRecord>>) {
     json.key(name).array(|json| {
         for task in tasks {
+            if json.is_abandoned() {
+                return;
+            }
             legacy::task(json, &task.to_task());
         }
     });

@@ -14,6 +14,7 @@ use super::envelope::{Envelope, respond};
 use super::policy::weight_infos;
 use super::{all_frameworks, roles};
 use crate::http::ContentType;
+use crate::http::shared::Output;
 
 /// What can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +75,30 @@ pub(in crate::master) fn view(
         }
         View::Weights => respond(&weights(snapshot), content_type),
     }
+}
+
+/// The same piece by piece, of a view that may be large.
+pub(in crate::master) fn stream_view(
+    snapshot: &Snapshot,
+    wanted: View,
+    content_type: ContentType,
+    mut output: Output,
+) {
+    let (r#type, name, write): (_, _, fn(&mut Envelope, &Snapshot)) = match wanted {
+        View::State => (Type::GetState, "get_state", state),
+        View::Agents => (Type::GetAgents, "get_agents", agents),
+        View::Frameworks => (Type::GetFrameworks, "get_frameworks", frameworks),
+        View::Executors => (Type::GetExecutors, "get_executors", executors),
+        View::Tasks => (Type::GetTasks, "get_tasks", tasks),
+        View::Roles | View::Weights => {
+            output.push(view(snapshot, wanted, content_type));
+            return;
+        }
+    };
+    Envelope::stream(content_type, output, |envelope| {
+        envelope.kind(r#type.name(Names::V1), r#type.number());
+        envelope.nested::<Response>(name, |envelope| write(envelope, snapshot));
+    });
 }
 
 /// The `SUBSCRIBED` event of an operator's stream.

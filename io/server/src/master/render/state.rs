@@ -6,6 +6,7 @@ use protocol::{Names, mesos};
 
 use super::{agents, document, frameworks};
 use crate::http::json::JsonWriter;
+use crate::http::shared::Output;
 
 /// What the process knows of itself.
 #[derive(Clone, Debug)]
@@ -53,12 +54,28 @@ fn count(json: &mut JsonWriter, name: &str, count: usize) {
 
 /// `/state`.
 pub(in crate::master) fn state(snapshot: &Snapshot, process: &Process) -> Vec<u8> {
-    document(|json| {
+    let mut json = JsonWriter::new();
+    write_state(&mut json, snapshot, process);
+    json.into_bytes()
+}
+
+/// `/state`, piece by piece.
+pub(in crate::master) fn stream_state(snapshot: &Snapshot, process: &Process, output: Output) {
+    let mut json = JsonWriter::streamed(output);
+    write_state(&mut json, snapshot, process);
+    json.finish();
+}
+
+fn write_state(json: &mut JsonWriter, snapshot: &Snapshot, process: &Process) {
+    json.object(|json| {
         head(json, snapshot, process);
         json.key("flags");
         write_flags(json, &process.flags);
         json.key("slaves").array(|json| {
             for agent in snapshot.agents.values() {
+                if json.is_abandoned() {
+                    return;
+                }
                 json.object(|json| agents::agent(json, agent));
             }
         });
@@ -76,7 +93,7 @@ pub(in crate::master) fn state(snapshot: &Snapshot, process: &Process) -> Vec<u8
         // Neither exists any more; readers still expect the lists.
         json.key("orphan_tasks").array(|_| ());
         json.key("unregistered_frameworks").array(|_| ());
-    })
+    });
 }
 
 fn head(json: &mut JsonWriter, snapshot: &Snapshot, process: &Process) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::future::poll_fn;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use resources::Resources;
 use serde_json::Value;
 
 use super::*;
+use crate::http::shared::{CHUNK_BYTES, Output, Shared};
 use crate::http::{ContentType, Query};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
@@ -295,5 +297,60 @@ fn versions_have_the_fields_of_mesos() -> TestResult {
     actual = without_build(actual);
     assert_eq!(names(&actual), names(&expected));
     assert_eq!(actual["version"], "1.12.0");
+    Ok(())
+}
+
+/// All that a rendering puts out.
+async fn streamed(
+    render: impl Fn(Output) + Send + Sync + 'static,
+) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let (_, mut body) = Shared::start(render);
+    let mut all = Vec::new();
+    while let Some(chunk) = poll_fn(|context| body.poll_chunk(context)).await {
+        all.extend_from_slice(&chunk?);
+    }
+    Ok(all)
+}
+
+/// The golden state with very many tasks, so that it takes several pieces.
+fn large_snapshot() -> Result<Snapshot, Box<dyn std::error::Error>> {
+    let mut large = snapshot()?;
+    let framework = large.frameworks.values().next().ok_or("no framework")?;
+    let mut framework = framework.as_ref().clone();
+    let task = all_tasks(&framework).next().ok_or("no task")?.to_task();
+    framework.tasks = (0..3000)
+        .map(|number| {
+            let value = format!("task-{number}");
+            let task_id = protocol::mesos::TaskId { value, ..Default::default() };
+            Arc::new(TaskRecord::from_task(Task { task_id, ..task.clone() }))
+        })
+        .collect();
+    large.frameworks.insert(Arc::new(framework));
+    Ok(large)
+}
+
+#[tokio::test]
+async fn what_is_sent_piece_by_piece_is_the_whole() -> Result<(), Box<dyn std::error::Error>> {
+    let snapshot = Arc::new(large_snapshot()?);
+    let process = Arc::new(process()?);
+    let whole = state(&snapshot, &process);
+    let (shared, own) = (Arc::clone(&snapshot), Arc::clone(&process));
+    let pieces = streamed(move |output| stream_state(&shared, &own, output)).await?;
+    assert!(whole.len() > 2 * CHUNK_BYTES, "{} bytes", whole.len());
+    assert!(whole == pieces, "/state differs when it is sent piece by piece");
+
+    let views = [View::State, View::Agents, View::Frameworks, View::Executors, View::Tasks];
+    for wanted in views {
+        let shared = Arc::clone(&snapshot);
+        let pieces =
+            streamed(move |it| stream_view(&shared, wanted, ContentType::Json, it)).await?;
+        assert!(pieces == view(&snapshot, wanted, ContentType::Json), "{wanted:?} differs");
+
+        let shared = Arc::clone(&snapshot);
+        let pieces =
+            streamed(move |it| stream_view(&shared, wanted, ContentType::Protobuf, it)).await?;
+        let whole = view(&snapshot, wanted, ContentType::Protobuf);
+        assert_eq!(Response::decode(&pieces)?, Response::decode(&whole)?, "{wanted:?}");
+    }
     Ok(())
 }
