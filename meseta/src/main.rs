@@ -7,6 +7,7 @@ use std::process::ExitCode;
 mod daemon;
 mod execute;
 mod execute_command;
+mod explain;
 mod local;
 mod logging;
 mod terminal;
@@ -22,6 +23,7 @@ enum Program {
     Agent,
     Local,
     Execute,
+    Explain,
     Executor,
     Fetcher,
 }
@@ -33,6 +35,7 @@ const NAMES: &[(&str, &[&str], Program)] = &[
     ("agent", &["mesos-agent", "mesos-slave"], Program::Agent),
     ("local", &["mesos-local"], Program::Local),
     ("execute", &["mesos-execute"], Program::Execute),
+    ("explain", &[], Program::Explain),
     ("executor", &["mesos-executor"], Program::Executor),
     ("fetcher", &["mesos-fetcher"], Program::Fetcher),
 ];
@@ -47,6 +50,7 @@ Commands:
   master    run a master
   agent     run an agent, which offers this machine to a master
   execute   run one command or task on a cluster
+  explain   tell why a framework gets no offers
   version   print the version
   help      print this page
 
@@ -115,6 +119,12 @@ fn run(program: Program, arguments: &[String]) -> ExitCode {
         }),
         Program::Execute => {
             with_flags(&FlagTable::EXECUTE, arguments, |values, _| execute_command::run(values))
+        }
+        Program::Explain => {
+            // What is no flag is a framework or a role.
+            let (flags, words): (Vec<_>, Vec<_>) =
+                arguments.iter().cloned().partition(|argument| argument.starts_with("--"));
+            with_flags(&FlagTable::EXPLAIN, &flags, |values, _| explain::run(values, &words))
         }
         Program::Executor => code(executor::main()),
         Program::Fetcher => code(containers::fetcher::main()),

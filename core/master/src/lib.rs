@@ -10,6 +10,7 @@
 pub mod config;
 pub mod effect;
 pub mod event;
+pub mod explain;
 pub mod metrics;
 pub mod registry;
 pub mod table;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming as Body;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{CONTENT_TYPE, HOST, LOCATION};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -134,6 +134,8 @@ pub(crate) async fn read_whole(authority: &str, body: Body) -> Result<Bytes, Htt
 pub struct HttpResponse {
     /// Such as 200.
     pub status: StatusCode,
+    /// Where a redirect leads.
+    pub location: Option<String>,
     /// The answer's body.
     pub body: Bytes,
 }
@@ -195,8 +197,10 @@ impl HttpClient {
         let mut connection = Connection::reuse(self.connection.take(), &self.authority).await?;
         let response = connection.send(request, body).await?;
         let status = response.status();
+        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let location = location.map(str::to_owned);
         let body = read_whole(&self.authority, response.into_body()).await?;
         self.connection = Some(connection);
-        Ok(HttpResponse { status, body })
+        Ok(HttpResponse { status, location, body })
     }
 }

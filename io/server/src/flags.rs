@@ -12,6 +12,7 @@ mod agent_flags;
 mod credentials;
 mod error;
 mod execute_flags;
+mod explain_flags;
 mod kind;
 mod local_flags;
 mod logging_flags;
@@ -117,6 +118,8 @@ impl FlagTable {
     pub const AGENT: Self = agent_flags::TABLE;
     /// The flags of `meseta local`.
     pub const LOCAL: Self = local_flags::TABLE;
+    /// The flags of `meseta explain`.
+    pub const EXPLAIN: Self = explain_flags::TABLE;
     /// The flags of `meseta execute`.
     pub const EXECUTE: Self = execute_flags::TABLE;
 

@@ -7,6 +7,7 @@
 mod calls;
 mod commands;
 mod endpoint;
+mod explain;
 mod handler;
 mod leadership;
 mod legacy;

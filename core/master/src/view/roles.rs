@@ -50,7 +50,7 @@ impl Snapshot {
         if let Some(allowed) = &self.allowed_roles {
             let mut rest = known;
             let mut shown = Roles { snapshot: self, known: BTreeMap::new() };
-            for role in allowed.iter() {
+            for role in allowed.iter().map(String::as_str).chain([role::UNRESERVED]) {
                 shown.touch(role);
             }
             known = shown.known;

@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{FlagTable, help, markdown};
 
-const TABLES: [FlagTable; 4] =
-    [FlagTable::MASTER, FlagTable::AGENT, FlagTable::LOCAL, FlagTable::EXECUTE];
+const TABLES: [FlagTable; 5] =
+    [FlagTable::MASTER, FlagTable::AGENT, FlagTable::LOCAL, FlagTable::EXECUTE, FlagTable::EXPLAIN];
 
 fn arguments(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()

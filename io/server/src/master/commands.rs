@@ -1,10 +1,13 @@
 //! What the shell hands to the thread that owns the master.
 
+use std::fmt;
 use std::sync::Arc;
 
+use master::Master;
 use master::effect::Response;
 use master::event::{ConnectionId, Event, RequestId};
 use master::view::Snapshot;
+use protocol::time::Timestamp;
 use protocol::uuid::Uuid;
 use tokio::sync::oneshot;
 
@@ -38,10 +41,31 @@ pub(super) enum Command {
     },
     /// Somebody wants to read the state of the cluster.
     Read(oneshot::Sender<Arc<Snapshot>>),
+    /// Somebody wants to know something that no state shows.
+    Ask(Question),
     /// The registry cannot be written any more, for this reason.
     StorageFailed(String),
     /// The daemon stops.
     Stop,
+}
+
+/// A question to the master, which also sends the answer to whoever asked.
+pub(super) struct Question(Box<dyn FnOnce(&Master, Timestamp) + Send>);
+
+impl Question {
+    pub(super) fn new(ask: impl FnOnce(&Master, Timestamp) + Send + 'static) -> Self {
+        Self(Box::new(ask))
+    }
+
+    pub(super) fn ask(self, master: &Master, now: Timestamp) {
+        (self.0)(master, now);
+    }
+}
+
+impl fmt::Debug for Question {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Question")
+    }
 }
 
 /// A response that may become a stream.

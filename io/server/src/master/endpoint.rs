@@ -44,6 +44,10 @@ pub(super) enum Endpoint {
     Machines(Direction),
     /// An operation on the resources of an agent.
     Operation(ResourceOperation),
+    /// `/explain`.
+    Explain,
+    /// `/hierarchical-allocator(1)/offer_constraints_debug`.
+    OfferConstraintsDebug,
     /// One of the renderings of the cluster's state.
     Read(Read),
 }
@@ -132,6 +136,8 @@ impl Endpoint {
             | Self::Weights
             | Self::Quota
             | Self::Operation(_)
+            | Self::Explain
+            | Self::OfferConstraintsDebug
             | Self::Read(_) => true,
         }
     }
@@ -148,6 +154,8 @@ impl Endpoint {
             | Self::Processes
             | Self::Files(_)
             | Self::MaintenanceStatus
+            | Self::Explain
+            | Self::OfferConstraintsDebug
             | Self::Read(_) => Some(READ_ONLY),
             Self::Api
             | Self::LoggingToggle
@@ -182,6 +190,12 @@ pub(super) fn router() -> Router<Endpoint> {
             (MASTER_ACTOR, "teardown", Endpoint::Teardown),
             (MASTER_ACTOR, "maintenance/schedule", Endpoint::MaintenanceSchedule),
             (MASTER_ACTOR, "maintenance/status", Endpoint::MaintenanceStatus),
+            (MASTER_ACTOR, "explain", Endpoint::Explain),
+            (
+                "hierarchical-allocator(1)",
+                "offer_constraints_debug",
+                Endpoint::OfferConstraintsDebug,
+            ),
             (MASTER_ACTOR, "weights", Endpoint::Weights),
             (MASTER_ACTOR, "quota", Endpoint::Quota),
             (MASTER_ACTOR, "reserve", Endpoint::Operation(ResourceOperation::Reserve)),

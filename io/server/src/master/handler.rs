@@ -17,7 +17,7 @@ use super::endpoint::{Endpoint, MASTER_ACTOR, Read};
 use super::leadership::Leadership;
 use super::reads::{Key, ReadBody, Reads};
 use super::render::{self, Process};
-use super::{legacy, operator_api, scheduler_api};
+use super::{explain, legacy, operator_api, scheduler_api};
 use crate::event_loop::{Clock, Inputs, Stopped};
 use crate::http::authentication::Access;
 use crate::http::connection::{ConnectionHandle, PeerMessage};
@@ -167,6 +167,8 @@ impl MasterHandler {
             Endpoint::Api => operator_api::answer(self, request).await,
             Endpoint::Scheduler => scheduler_api::answer(self, request).await,
             Endpoint::Read(read) => self.read(read, &request).await,
+            Endpoint::Explain => explain::answer(self, &request).await,
+            Endpoint::OfferConstraintsDebug => explain::constraints(self, &request).await,
             Endpoint::Redirect => {
                 let own = (self.process.hostname.as_str(), self.process.port);
                 Ok(self.leadership.borrow().redirect(own, &request))

@@ -54,6 +54,8 @@ pub(super) async fn answer(
         | Endpoint::Scheduler
         | Endpoint::Health
         | Endpoint::Redirect
+        | Endpoint::Explain
+        | Endpoint::OfferConstraintsDebug
         | Endpoint::Read(_) => Ok(Response::not_found()),
     }
 }

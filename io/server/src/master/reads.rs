@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use master::Master;
 use master::view::Snapshot;
+use protocol::time::Timestamp;
 use tokio::sync::{oneshot, watch};
 
-use super::commands::Command;
+use super::commands::{Command, Question};
 use super::endpoint::Read;
 use super::render::View;
 use crate::event_loop::{Inputs, Stopped};
@@ -107,6 +109,20 @@ impl Reads {
         let (reply, snapshot) = oneshot::channel();
         self.inputs.send(Command::Read(reply)).await?;
         snapshot.await.map_err(|_| Stopped)
+    }
+
+    /// Asks the master itself, on its own thread, something that no state shows.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Master, Timestamp) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        let question = Question::new(move |master, now| {
+            // Whoever asked may have gone.
+            let _ = reply.send(question(master, now));
+        });
+        self.inputs.send(Command::Ask(question)).await?;
+        answer.await.map_err(|_| Stopped)
     }
 
     /// Renders the state on a thread that may take its time.

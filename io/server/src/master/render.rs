@@ -2,6 +2,7 @@
 
 mod agents;
 mod envelope;
+mod explain;
 mod frameworks;
 mod operator;
 mod policy;
@@ -19,6 +20,7 @@ use master::view::{FrameworkView, Snapshot, TaskRecord};
 
 pub(super) use self::agents::slaves;
 pub(super) use self::envelope::respond;
+pub(super) use self::explain::{explanation, offer_constraints_debug};
 pub(super) use self::frameworks::frameworks;
 pub(super) use self::operator::{View, stream_view, subscribed, view};
 pub(super) use self::policy::{quota, quota_status, weights};

@@ -176,6 +176,7 @@ impl Machine for Shell {
                 self.event(now, *event);
             }
             Command::Read(reply) => self.readers.push(reply),
+            Command::Ask(question) => question.ask(&self.master, now),
             Command::StorageFailed(reason) => self.stop(reason),
             Command::Stop => self.stopping = true,
         }

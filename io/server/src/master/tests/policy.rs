@@ -121,3 +121,44 @@ async fn malformed_weights_and_quota_are_refused_by_name() -> TestResult {
     assert_eq!(answer.status, 405);
     Ok(())
 }
+
+#[tokio::test]
+async fn the_whitelist_is_in_force_from_the_start_and_explained() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("hosts");
+    fs::write(&path, "elsewhere\n\n")?;
+    let options = MasterOptions { whitelist: Some(path), ..MasterOptions::default() };
+    let fixture = Fixture::with(options).await?;
+    let _agent = FakeAgent::register(&fixture).await?;
+    let mut client = fixture.client().await?;
+    let subscribe = json!({"type": "SUBSCRIBE", "subscribe": {"framework_info":
+        {"user": "nobody", "name": "jobs"}}});
+    client.send(post("/api/v1/scheduler", JSON, &subscribe.to_string()).as_bytes()).await?;
+    let wanted = |answer: &Answer| answer.status == 200;
+    let mut answer = fixture.get("/explain?framework_id=jobs").await?;
+    while !wanted(&answer) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        answer = fixture.get("/explain?framework_id=jobs").await?;
+    }
+    let explained = answer.json()?;
+    let role = &explained["roles"][0];
+    assert_eq!((&explained["name"], &role["role"]), (&json!("jobs"), &json!("*")));
+    assert_eq!(role["possible"]["count"], 0, "{explained}");
+    assert_eq!(role["causes"][0]["reason"], "NOT_WHITELISTED", "{explained}");
+    assert_eq!(role["causes"][0]["examples"][0]["hostname"], "127.0.0.1");
+    let id = explained["framework_id"].as_str().ok_or("no id")?.to_owned();
+    let debug = fixture.get("/hierarchical-allocator(1)/offer_constraints_debug").await?.json()?;
+    let expected = json!({"suppressed_roles": [], "excluded_by_attribute_constraints": {"*": []}});
+    assert_eq!(debug["frameworks"][&id], expected);
+
+    let missing = fixture.get("/explain").await?;
+    assert_eq!(
+        (missing.status, missing.text().as_str()),
+        (400, "Missing 'framework_id' query parameter")
+    );
+    let unknown = fixture.get("/explain?framework_id=x").await?;
+    let expected = "No framework with the ID or name 'x' is registered";
+    assert_eq!((unknown.status, unknown.text().as_str()), (404, expected));
+    assert_eq!(fixture.get("/explain?framework_id=jobs&role=a%20b").await?.status, 400);
+    Ok(())
+}
