@@ -110,6 +110,8 @@ pub(crate) struct Engine {
     /// Lives of tasks that start now are what is left of one: the cluster is being filled.
     pub(crate) is_filling: bool,
     held_offers: VecDeque<(u32, mesos::Offer)>,
+    /// Offers of the framework whose event is being handled that it does not want.
+    declining: Vec<mesos::OfferId>,
     probes: probe::Probes,
     pub(crate) reconciliation: Option<reconciliation::Reconciliation>,
     timers: Timers,
@@ -151,6 +153,7 @@ impl Engine {
             first_offer: None,
             is_filling: false,
             held_offers: VecDeque::new(),
+            declining: Vec::new(),
             probes: probe::Probes::default(),
             reconciliation: None,
             timers: Timers::default(),

@@ -394,7 +394,7 @@ impl Ledger {
                 return Heard::Again;
             }
             Told::Launched => {
-                self.launching -= u32::from(is_end || state == TaskState::TaskRunning)
+                self.launching -= u32::from(is_end || state == TaskState::TaskRunning);
             }
             Told::Running => self.running -= u64::from(is_end),
         }

@@ -1,6 +1,7 @@
 //! swarm measures a Mesos master by driving it over its public protocols alone.
 
 mod amount;
+mod compare;
 mod engine;
 mod http;
 mod ledger;
@@ -20,7 +21,6 @@ use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
 use crate::options::{Command, CommandLine};
-use crate::report::Report;
 
 /// Sockets for a thousand frameworks and a thousand subscribers, and some more.
 const DESCRIPTORS_WANTED: u64 = 16_384;
@@ -39,30 +39,31 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     raise_descriptor_limit();
-    let (threads, json) = match &command {
-        Command::Compare { .. } => (1, None),
-        Command::Register(common) | Command::Steady(common) => {
-            (common.threads, common.json.clone())
+    let scenario = match command {
+        Command::Compare { first, second } => {
+            write(&compare::compare(&first, &second)?)?;
+            return Ok(ExitCode::SUCCESS);
         }
-        Command::Nsdi(it) => (it.common.threads, it.common.json.clone()),
-        Command::Failover(it) => (it.common.threads, it.common.json.clone()),
-        Command::Readers(it) => (it.common.threads, it.common.json.clone()),
-        Command::Reconcile(it) => (it.common.threads, it.common.json.clone()),
-        Command::Fanout(it) => (it.common.threads, it.common.json.clone()),
+        Command::Scenario(scenario) => scenario,
     };
+    let (threads, json) = (scenario.common().threads, scenario.common().json.clone());
     let runtime = if threads > 1 {
         tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
     } else {
         tokio::runtime::Builder::new_current_thread().enable_all().build()
     }
     .context("starting the runtime")?;
-    let report: Report = runtime.block_on(scenario::run(command))?;
+    let report = runtime.block_on(scenario::run(scenario))?;
     if let Some(path) = json {
         std::fs::write(&path, report.to_json())
             .with_context(|| format!("writing {}", path.display()))?;
     }
-    std::io::stdout().write_all(report.to_table().as_bytes()).context("writing the table")?;
+    write(&report.to_table())?;
     Ok(if report.errors() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn write(text: &str) -> anyhow::Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).context("writing to standard output")
 }
 
 /// As many file descriptors as are wanted and allowed.

@@ -39,7 +39,22 @@ pub(crate) struct CommandLine {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, for the whole run")]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Scenario(Scenario),
+    /// Shows two results side by side, with their ratios
+    Compare {
+        /// A result that --json wrote
+        first: PathBuf,
+        /// Another one
+        second: PathBuf,
+    },
+}
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scenario {
     /// Agents register as fast as the master takes them, and then idle
     Register(Common),
     /// Frameworks keep the cluster full of tasks that end after a while
@@ -50,20 +65,35 @@ pub(crate) enum Command {
     /// average come from 200 frameworks. Lives are shortened so that --rate launches a second result.
     Nsdi(Nsdi),
     /// The master is restarted and all agents come back with their tasks
+    ///
+    /// All agents are filled with tasks that do not end. Then --restart-command restarts the master (on the
+    /// same port), or you do when you are asked to. Measured from the first answer of /health on.
     Failover(Failover),
     /// Readers of /state: what they cost the cluster, and what they wait
+    ///
+    /// Half of --seconds without readers and half with them; then, the cluster being idle, one reader
+    /// against ten equal ones.
     Readers(Readers),
     /// A framework asks for tasks that nobody knows
     Reconcile(Reconcile),
     /// Subscribers of the operator event stream watch a busy cluster
+    ///
+    /// Half of --seconds without subscribers and half with them.
     Fanout(Fanout),
-    /// Shows two results side by side, with their ratios
-    Compare {
-        /// A result that --json wrote
-        first: PathBuf,
-        /// Another one
-        second: PathBuf,
-    },
+}
+
+impl Scenario {
+    /// What every scenario has.
+    pub(crate) fn common(&self) -> &Common {
+        match self {
+            Self::Register(common) | Self::Steady(common) => common,
+            Self::Nsdi(options) => &options.common,
+            Self::Failover(options) => &options.common,
+            Self::Readers(options) => &options.common,
+            Self::Reconcile(options) => &options.common,
+            Self::Fanout(options) => &options.common,
+        }
+    }
 }
 
 /// What all scenarios have in common.
@@ -96,7 +126,7 @@ pub(crate) struct Common {
     /// Tasks launched with one offer at most
     #[arg(long, value_name = "N", default_value_t = u32::MAX, hide_default_value = true)]
     pub(crate) tasks_per_offer: u32,
-    /// How long a task lives on average [default: 30; failover and readers: until the end]
+    /// How long a task lives on average [default: 30; failover: until the end]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) task_seconds: Option<f64>,
     /// Standard deviation of the lives [default: a third of --task-seconds]

@@ -77,6 +77,11 @@ impl Report {
         self
     }
 
+    /// A number that was set before.
+    pub(crate) fn number(&self, name: &str) -> Option<f64> {
+        self.fields.get(name).and_then(Value::as_f64)
+    }
+
     /// How much went wrong.
     pub(crate) fn errors(&self) -> u64 {
         self.fields.get("errors").and_then(Value::as_u64).unwrap_or(0)

@@ -69,11 +69,6 @@ fn to_ms(nanos: u64) -> f64 {
     nanos as f64 / 1e6
 }
 
-/// A duration in milliseconds.
-pub(crate) fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

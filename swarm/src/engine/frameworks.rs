@@ -270,6 +270,7 @@ impl Engine {
                 for offer in offers.flat_map(|offers| offers.offers) {
                     self.offered(now, number, offer);
                 }
+                self.decline(number);
             }
             event::Type::Rescind => {
                 if let Some(rescind) = event.rescind {

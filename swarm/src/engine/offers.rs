@@ -42,6 +42,7 @@ impl Engine {
         {
             if let Some(agent) = self.fleet.by_id(&offer.agent_id.value) {
                 self.use_offer(now, framework, agent, offer);
+                self.decline(framework);
             }
         }
     }
@@ -71,7 +72,7 @@ impl Engine {
         let count = wanted.min(room).min(self.settings.common.tasks_per_offer);
         self.ledger.answered(&offer.id.value);
         if count == 0 {
-            self.decline(framework, offer.id);
+            self.declining.push(offer.id);
         } else {
             self.launch(now, framework, agent, offer, count);
         }
@@ -129,13 +130,15 @@ impl Engine {
         );
     }
 
-    fn decline(&mut self, framework: u32, offer: mesos::OfferId) {
-        self.counters.declined += 1;
-        let decline = call::Decline {
-            offer_ids: vec![offer],
-            filters: Some(self.filters()),
-            ..Default::default()
-        };
+    /// Declines, in one call, the offers that were not used.
+    pub(super) fn decline(&mut self, framework: u32) {
+        if self.declining.is_empty() {
+            return;
+        }
+        let offer_ids = std::mem::take(&mut self.declining);
+        self.counters.declined += u64::try_from(offer_ids.len()).unwrap_or(u64::MAX);
+        let filters = Some(self.filters());
+        let decline = call::Decline { offer_ids, filters, ..Default::default() };
         self.call(
             framework,
             scheduler::Call {

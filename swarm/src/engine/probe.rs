@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use protocol::scheduler::{self, call};
+
 use super::Engine;
 use super::frameworks::Role;
 use crate::timers::{Moment, Timer};
@@ -62,6 +64,10 @@ impl Engine {
         if let Role::Probe { has_launched, .. } = &mut framework.role {
             *has_launched = true;
         }
+        // It wants nothing more, so that what is free goes to those who do.
+        let r#type = Some(call::Type::Suppress);
+        let suppress = Some(call::Suppress::default());
+        self.call(number, scheduler::Call { r#type, suppress, ..Default::default() });
     }
 
     pub(super) fn probe_runs(&mut self, now: Moment, number: u32) {
