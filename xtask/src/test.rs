@@ -12,7 +12,7 @@ const SIMULATOR_SEEDS: &str = "2000";
 /// Runs every test. Further arguments go to `cargo test`, for instance a filter.
 pub(crate) fn test(arguments: &[&str]) -> Result<()> {
     let python = pymesos()?;
-    run(cargo(&["build", "--release", "--package", "meseta"]))?;
+    run(cargo(&["build", "--release", "--package", "meseta", "--package", "swarm"]))?;
     let binary = target_folder()?.join("release/meseta");
     let mut all = vec!["test", "--workspace", "--no-fail-fast"];
     all.extend(arguments);

@@ -202,7 +202,11 @@ impl Engine {
                 seed: self.settings.common.seed,
                 timestamp: time_of_day(),
             };
-            tasks.push(messages::running_task(&update, self.settings.task));
+            tasks.push(messages::running_task(
+                &update,
+                self.settings.task,
+                &framework.resource_role(&self.settings),
+            ));
             if !owners.contains(&task.framework) {
                 owners.push(task.framework);
             }

@@ -93,10 +93,6 @@ impl Framework {
             Role::Load => "swarm",
             Role::Probe { .. } => "swarm-probe",
         };
-        let role = match common.roles {
-            0 => "*".to_owned(),
-            roles => format!("swarm-{}", self.number % roles),
-        };
         let capabilities = [Type::MultiRole, Type::PartitionAware, Type::ReservationRefinement];
         mesos::FrameworkInfo {
             user: common.user.clone(),
@@ -104,13 +100,21 @@ impl Framework {
             id: self.id.clone(),
             failover_timeout: Some(FAILOVER_SECONDS),
             checkpoint: Some(true),
-            roles: vec![role],
+            roles: vec![self.resource_role(settings)],
             principal: common.principal.clone(),
             capabilities: capabilities
                 .into_iter()
                 .map(|kind| framework_info::Capability { r#type: Some(kind), ..Default::default() })
                 .collect(),
             ..Default::default()
+        }
+    }
+
+    /// The role that its offers are made to.
+    pub(super) fn resource_role(&self, settings: &Settings) -> String {
+        match settings.common.roles {
+            0 => "*".to_owned(),
+            roles => format!("swarm-{}", self.number % roles),
         }
     }
 

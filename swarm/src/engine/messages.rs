@@ -159,14 +159,22 @@ pub(super) fn status_update(update: &Update<'_>) -> StatusUpdateMessage {
 }
 
 /// A running task as a reregistering agent lists it.
-pub(super) fn running_task(update: &Update<'_>, amount: Amount) -> mesos::Task {
+pub(super) fn running_task(update: &Update<'_>, amount: Amount, role: &str) -> mesos::Task {
     let status = status_update(update).update.status;
-    let resources = amount.to_resources().into_iter().map(unreserved).collect();
+    let allocated = |resource| mesos::Resource {
+        allocation_info: Some(mesos::resource::AllocationInfo {
+            role: Some(role.to_owned()),
+            ..Default::default()
+        }),
+        ..unreserved(resource)
+    };
+    let resources = amount.to_resources().into_iter().map(allocated).collect();
     mesos::Task {
         name: TASK_NAME.to_owned(),
         task_id: task_id(update.task),
         framework_id: update.framework_id.clone(),
-        executor_id: status.executor_id.clone(),
+        // The executor of a command task is the agent's own affair.
+        executor_id: None,
         agent_id: update.agent_id.clone(),
         state: TaskState::TaskRunning,
         resources,

@@ -1,6 +1,7 @@
 //! The master is restarted, and all agents come back with their tasks.
 
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,7 @@ pub(super) async fn run(options: Failover) -> anyhow::Result<Report> {
     run.register().await?;
     run.fill().await?;
     run.engine.is_restart_expected = true;
-    let health = Health::watch(run.engine.server.clone());
+    let health = Health::watch(run.engine.server.clone())?;
     let restart = restart(options.restart_command.as_deref())?;
     run.engine.run_until("the master to go", |it| it.link_broke.is_some()).await?;
     run.engine.disconnect_all();
@@ -135,20 +136,24 @@ struct Pulse {
     failures_since_back: u64,
 }
 
-/// Asks `/health` again and again, beside everything else.
+/// Asks `/health` again and again, on a thread of its own: how busy the simulated cluster is must
+/// not look like a slow master.
 #[derive(Debug)]
 struct Health {
     pulse: Arc<Mutex<Pulse>>,
-    task: tokio::task::JoinHandle<()>,
+    is_over: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<()>,
 }
 
 impl Health {
-    fn watch(server: Server) -> Self {
+    fn watch(server: Server) -> anyhow::Result<Self> {
         let pulse = Arc::new(Mutex::new(Pulse::default()));
-        let shared = Arc::clone(&pulse);
-        let task = tokio::spawn(async move {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (shared, stop) = (Arc::clone(&pulse), Arc::clone(&is_over));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let ask = async move {
             let mut reader = Reader::new(server, HEALTH_PATIENCE);
-            loop {
+            while !stop.load(Ordering::Relaxed) {
                 let asked = Instant::now();
                 let answer = reader.get("/health", Body::Count).await;
                 let is_well = answer.is_ok_and(|answer| answer.status == 200);
@@ -158,8 +163,11 @@ impl Health {
                     .beat(is_well, asked.elapsed());
                 tokio::time::sleep(HEALTH_INTERVAL).await;
             }
-        });
-        Self { pulse, task }
+        };
+        let thread = std::thread::Builder::new()
+            .name("health".to_owned())
+            .spawn(move || runtime.block_on(ask))?;
+        Ok(Self { pulse, is_over, thread })
     }
 
     fn is_back(&self) -> bool {
@@ -167,7 +175,9 @@ impl Health {
     }
 
     fn stop(self) -> Pulse {
-        self.task.abort();
+        self.is_over.store(true, Ordering::Relaxed);
+        // It has nothing to panic about, and ends after its last question.
+        let _ = self.thread.join();
         std::mem::take(&mut *self.pulse.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
