@@ -104,7 +104,12 @@ impl Allocator {
         }
         let surroundings = self.surroundings(now, agent, None);
         let mut verdict = Err(Obstacle::NothingFree);
-        for stage in [Stage::Guarantees, Stage::FairShare] {
+        let stages: &[Stage] = if self.quotas.is_active() {
+            &[Stage::Guarantees, Stage::FairShare]
+        } else {
+            &[Stage::FairShare]
+        };
+        for &stage in stages {
             let quotas = &mut restraints.all;
             verdict = Offering::new(surroundings, quotas, stage).ask_alone(client);
             if verdict.is_ok() {
