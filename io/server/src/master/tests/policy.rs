@@ -1,4 +1,4 @@
-//! Weights, quota and roles over HTTP, against what Apache Mesos answered.
+//! Weights, quota, roles and maintenance over HTTP, against what Apache Mesos answered.
 
 use std::fs;
 use std::path::Path;
@@ -160,5 +160,24 @@ async fn the_whitelist_is_in_force_from_the_start_and_explained() -> TestResult 
     let expected = "No framework with the ID or name 'x' is registered";
     assert_eq!((unknown.status, unknown.text().as_str()), (404, expected));
     assert_eq!(fixture.get("/explain?framework_id=jobs&role=a%20b").await?.status, 400);
+    Ok(())
+}
+
+#[tokio::test]
+async fn maintenance_is_shown_as_mesos_shows_it() -> TestResult {
+    let fixture = Fixture::start().await?;
+    let schedule = golden("22_get_maintenance_schedule")?;
+    let answer = fixture.post("/maintenance/schedule", "", &schedule.to_string()).await?;
+    assert_eq!((answer.status, answer.text().as_str()), (200, ""));
+    assert_eq!(fixture.get("/maintenance/schedule").await?.json()?, schedule);
+    let status = fixture.get("/maintenance/status").await?.json()?;
+    assert_eq!(status, golden("23_get_maintenance_status")?);
+    let schedule = fixture.call(r#"{"type":"GET_MAINTENANCE_SCHEDULE"}"#).await?.json()?;
+    assert_eq!(schedule, golden("24_v1_get_maintenance_schedule")?);
+    let status = fixture.call(r#"{"type":"GET_MAINTENANCE_STATUS"}"#).await?.json()?;
+    assert_eq!(status, golden("25_v1_get_maintenance_status")?);
+    let answer = fixture.post("/maintenance/schedule", "", "{}").await?;
+    assert_eq!((answer.status, answer.text().as_str()), (200, ""));
+    assert_eq!(fixture.get("/maintenance/status").await?.json()?, json!({}));
     Ok(())
 }
