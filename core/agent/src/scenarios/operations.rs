@@ -172,6 +172,13 @@ fn a_change_of_volumes_is_finished_by_the_next_start() {
             next.view().checkpointed_resources.iter().any(|resource| resource.disk.is_some());
         // Once the target is written the change happens, now or then; before, it never does.
         assert_eq!(is_volume_known, done > 0, "after {done} changes");
+        // With the volume its operation is known to have ended, and without it to be unheard of.
+        next.register();
+        assert_eq!(
+            reports(&mut next).iter().filter(|it| it.operation_uuid == Some(uuid(2))).count(),
+            usize::from(done > 0),
+            "after {done} changes"
+        );
         // The last two changes come after the volume is there and the state says so.
         let is_redone = done > 0 && done < changes.len() - 1;
         assert_eq!(created.len(), usize::from(is_redone), "after {done} changes");

@@ -148,6 +148,7 @@ pub(crate) fn create(operation: &Create, agent: &Agent, asker: Asker<'_>) -> Res
     let parsed = valid(&operation.volumes)?;
     volumes(&operation.volumes).map_err(|error| format!("Not a persistent volume: {error}"))?;
     unique_persistence_ids(&(&agent.checkpointed + &parsed.unallocated()))?;
+    new_persistence_ids(&agent.checkpointed, &parsed)?;
     for volume in parsed.iter() {
         if let Some(framework) = asker.framework
             && volume.is_shared()
@@ -165,6 +166,23 @@ pub(crate) fn create(operation: &Create, agent: &Agent, asker: Asker<'_>) -> Res
     if asker.framework.is_some() {
         single_allocation_role(&parsed)
             .map_err(|error| format!("Invalid volume resources: {error}"))?;
+    }
+    Ok(())
+}
+
+/// A volume that is there already is the same however it is described, so that it is not another one
+/// with the same id; yet it cannot be made again.
+fn new_persistence_ids(checkpointed: &Resources, volumes: &Resources) -> Result<(), String> {
+    let known = checkpointed.persistent_volumes();
+    for volume in volumes.iter() {
+        let is_same = |other: &Resource| {
+            other.reservation_role() == volume.reservation_role()
+                && other.persistence_id() == volume.persistence_id()
+        };
+        if volume.copies() > 1 || known.iter().any(is_same) {
+            let id = volume.persistence_id().unwrap_or_default();
+            return Err(format!("Persistence ID '{id}' is not unique"));
+        }
     }
     Ok(())
 }

@@ -371,3 +371,49 @@ fn what_is_reserved_is_offered_to_its_role_alone() {
         .sum();
     assert_eq!(own, 3.0);
 }
+
+/// A reservation as frameworks knew it before there were stacks of them.
+fn old_format(mut resource: Resource) -> Resource {
+    resource.role = Some("dev".to_owned());
+    resource.reservation = Some(ReservationInfo::default());
+    resource
+}
+
+#[test]
+fn old_frameworks_reserve_and_are_offered_in_the_old_format() {
+    let info = FrameworkInfo { role: Some("dev".to_owned()), ..framework_info("old") };
+    let (mut cluster, agent, scheduler, offer) = Cluster::with_offer(info);
+    let operation = reserve(vec![old_format(scalar("cpus", 1.0))]);
+    let effects = cluster.accept(&scheduler, vec![offer.id], vec![operation]);
+    // The agent knows stacks.
+    let sent = applied(&effects, &agent).remove(0).operation_info.reserve.unwrap();
+    assert_eq!((sent.resources[0].reservations.len(), &sent.resources[0].role), (1, &None));
+    let effects = [effects, cluster.advance(Duration::from_secs(10))].concat();
+    let offered: Vec<Resource> =
+        offers(&effects, scheduler.connection).into_iter().flat_map(|it| it.resources).collect();
+    let own = offered.iter().find(|it| it.role.as_deref() == Some("dev")).unwrap();
+    assert!(own.reservation.is_some() && own.reservations.is_empty(), "{own:?}");
+    assert!(offered.iter().all(|it| it.role.is_some() && it.reservations.is_empty()));
+}
+
+#[test]
+fn refined_reservations_are_hidden_from_frameworks_that_cannot_read_them() {
+    let mut cluster = Cluster::new();
+    let agent = cluster.add_agent(1);
+    let call = operator_reserve(&agent.id, vec![reserved(scalar("cpus", 2.0))]);
+    assert_eq!(cluster.operate(call).0, Some(Response::Accepted));
+    let target = vec![refined(scalar("cpus", 2.0), "dev/web")];
+    let call = from_source(&agent.id, vec![reserved(scalar("cpus", 2.0))], target);
+    assert_eq!(cluster.operate(call).0, Some(Response::Accepted));
+    let in_web = |name| FrameworkInfo { role: Some("dev/web".to_owned()), ..framework_info(name) };
+    let refined_in = |effects: &[Effect], to: &Scheduler| {
+        let offers = offers(effects, to.connection);
+        offers.iter().flat_map(|it| &it.resources).filter(|it| it.reservations.len() == 2).count()
+    };
+    let (old, effects) = cluster.subscribe(in_web("old"));
+    assert!(!offers(&effects, old.connection).is_empty(), "the rest is offered");
+    assert_eq!(refined_in(&effects, &old), 0);
+    let able = capable(in_web("able"), &[Capability::ReservationRefinement]);
+    let (able, effects) = cluster.subscribe(able);
+    assert_eq!(refined_in(&effects, &able), 1);
+}

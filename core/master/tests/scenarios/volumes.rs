@@ -250,3 +250,25 @@ fn operators_resize_volumes_that_are_free() {
     let total = &view.agents[&agent.id].total_resources;
     assert_eq!(total.persistent_volumes().disk().to_f64(), 50.0);
 }
+
+#[test]
+fn the_id_of_a_volume_is_taken_once() {
+    for make in [volume, shared] {
+        let (mut cluster, agent, scheduler, offer) = Cluster::with_offer(sharing());
+        let operations = vec![
+            reserve(vec![disk(500.0)]),
+            create(vec![make("v", 100.0)]),
+            with_id("again", create(vec![make("v", 100.0)])),
+            with_id("bigger", create(vec![make("v", 200.0)])),
+            with_id("twice", create(vec![make("w", 50.0), make("w", 50.0)])),
+        ];
+        let effects = cluster.accept(&scheduler, vec![offer.id], operations);
+        assert_eq!(applied(&effects, &agent).len(), 2);
+        let told = crate::operation_feedback::told(&effects, &scheduler);
+        assert_eq!(told.len(), 3);
+        for status in told {
+            let text = status.message.unwrap_or_default();
+            assert!(text.contains("is not unique; on agent"), "{text}");
+        }
+    }
+}
