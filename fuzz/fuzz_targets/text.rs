@@ -1,9 +1,31 @@
 //! RecordIO streams and the small texts of flags, headers and message fields.
 #![no_main]
 
+use allocator::{AgentProfile, ConstraintLimits, OfferConstraints};
 use libfuzzer_sys::fuzz_target;
+use protocol::scheduler::attribute_constraint::predicate::TextMatches;
+use protocol::scheduler::attribute_constraint::selector::PseudoattributeType;
+use protocol::scheduler::attribute_constraint::{Predicate, Selector};
+use protocol::scheduler::offer_constraints::RoleConstraints;
+use protocol::scheduler::offer_constraints::role_constraints::Group;
+use protocol::scheduler::{self, AttributeConstraint};
 use protocol::{bytes, duration, pid::Pid, recordio, uuid::Uuid};
 use resources::Resources;
+
+/// Demands that a hostname matches a regular expression.
+fn matches(regex: &str) -> scheduler::OfferConstraints {
+    let text_matches = Some(TextMatches { regex: regex.to_owned(), ..Default::default() });
+    let hostname = Some(PseudoattributeType::Hostname);
+    let constraint = AttributeConstraint {
+        selector: Selector { pseudoattribute_type: hostname, ..Default::default() },
+        predicate: Predicate { text_matches, ..Default::default() },
+        ..Default::default()
+    };
+    let group = Group { attribute_constraints: vec![constraint], ..Default::default() };
+    let constraints = RoleConstraints { groups: vec![group], ..Default::default() };
+    let role_constraints = [("a".to_owned(), constraints)].into();
+    scheduler::OfferConstraints { role_constraints, ..Default::default() }
+}
 
 fuzz_target!(|input: &[u8]| {
     // However the stream is cut, the records are the same.
@@ -30,4 +52,9 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(uuid.to_string().parse(), Ok(uuid));
     }
     drop(Resources::parse(text, "*"));
+    let agent = AgentProfile { hostname: text.to_owned(), ..AgentProfile::default() };
+    if let Ok(constraints) = OfferConstraints::compile(&matches(text), &ConstraintLimits::default())
+    {
+        let _ = constraints["a"].admit(&agent);
+    }
 });
