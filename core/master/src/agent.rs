@@ -193,7 +193,7 @@ pub(crate) struct Unreachable {
 /// All agents, by where they stand.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Agents {
-    pub(crate) registered: BTreeMap<AgentId, Agent>,
+    pub(crate) registered: BTreeMap<AgentId, Box<Agent>>,
     /// Registered agents by where they listen.
     pub(crate) by_pid: BTreeMap<Pid, AgentId>,
     pub(crate) recovered: BTreeMap<AgentId, Recovered>,

@@ -297,7 +297,7 @@ impl Master {
                         planned.down = true;
                     }
                 }
-                let down = |agent: &&Agent| self.maintenance.is_down(agent);
+                let down = |agent: &&Box<Agent>| self.maintenance.is_down(agent);
                 let agents = self.agents.registered.values().filter(down);
                 self.agents.unsettled.extend(agents.map(|agent| agent.id.clone()));
             }

@@ -1,3 +1,4 @@
+mod entries;
 mod select;
 
 use std::cmp::Ordering;
@@ -6,6 +7,7 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign};
 
 use crate::Resource;
+use crate::resources::entries::Entries;
 
 /// A multiset of resources in canonical form.
 ///
@@ -13,14 +15,14 @@ use crate::Resource;
 /// content, and the arithmetic walks both sides once; when one side is much smaller it is looked
 /// up in the other instead, so that changing one of thousands of reservations stays cheap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Resources(Vec<Resource>);
+pub struct Resources(Entries);
 
 /// How many times smaller the other side must be for looking up to beat walking.
 const LOOKUP_FACTOR: usize = 8;
 
 impl Resources {
     /// Nothing.
-    pub const EMPTY: Self = Self(Vec::new());
+    pub const EMPTY: Self = Self(Entries::EMPTY);
 
     #[must_use]
     pub fn new() -> Self {
@@ -48,8 +50,8 @@ impl Resources {
             return;
         }
         match self.position(&resource) {
-            Ok(index) => self.0[index].merge(&resource),
-            Err(index) => self.0.insert(index, resource),
+            Ok(index) => self.0.make_mut()[index].merge(&resource),
+            Err(index) => self.0.make_mut().insert(index, resource),
         }
     }
 
@@ -98,12 +100,13 @@ impl Resources {
             return true;
         }
         let mut taken = other.0.iter().peekable();
-        self.0.retain_mut(|entry| {
+        self.0.make_mut().retain_mut(|entry| {
             let Some(taken) = taken.next_if(|it| it.order(entry) == Ordering::Equal) else {
                 return true;
             };
             entry.minus(taken).map(|rest| *entry = rest).is_some()
         });
+        self.0.normalize();
         true
     }
 
@@ -119,22 +122,24 @@ impl Resources {
             return rest;
         }
         let mut taken = other.0.iter().peekable();
-        rest.0.retain_mut(|entry| {
+        rest.0.make_mut().retain_mut(|entry| {
             while taken.next_if(|it| it.order(entry) == Ordering::Less).is_some() {}
             let Some(taken) = taken.next_if(|it| it.order(entry) == Ordering::Equal) else {
                 return true;
             };
             entry.minus(taken).map(|rest| *entry = rest).is_some()
         });
+        rest.0.normalize();
         rest
     }
 
     fn subtract(&mut self, taken: &Resource) {
         let Ok(index) = self.position(taken) else { return };
         match self.0[index].minus(taken) {
-            Some(rest) => self.0[index] = rest,
+            Some(rest) => self.0.make_mut()[index] = rest,
             None => {
-                self.0.remove(index);
+                self.0.make_mut().remove(index);
+                self.0.normalize();
             }
         }
     }
@@ -158,7 +163,7 @@ impl Resources {
             }
             same
         });
-        Self(entries)
+        Self(entries.into())
     }
 }
 
@@ -168,7 +173,7 @@ impl AddAssign<&Resources> for Resources {
             return;
         }
         if self.is_empty() {
-            self.0.clone_from(&other.0);
+            self.0 = other.0.clone();
             return;
         }
         if self.is_much_longer_than(other) {
@@ -178,7 +183,7 @@ impl AddAssign<&Resources> for Resources {
             return;
         }
         let mut merged = Vec::with_capacity(self.len() + other.len());
-        let mut mine = std::mem::take(&mut self.0).into_iter().peekable();
+        let mut mine = self.0.take().into_iter().peekable();
         for theirs in other {
             while let Some(entry) = mine.next_if(|entry| entry.order(theirs) == Ordering::Less) {
                 merged.push(entry);
@@ -192,7 +197,7 @@ impl AddAssign<&Resources> for Resources {
             }
         }
         merged.extend(mine);
-        self.0 = merged;
+        self.0 = merged.into();
     }
 }
 
@@ -234,7 +239,7 @@ impl Add<&Resources> for &Resources {
 
 impl Sum for Resources {
     fn sum<I: Iterator<Item = Self>>(iterator: I) -> Self {
-        iterator.flat_map(|resources| resources.0).collect()
+        iterator.flat_map(|resources| resources.0.into_vec()).collect()
     }
 }
 
@@ -267,7 +272,7 @@ impl IntoIterator for Resources {
     type IntoIter = std::vec::IntoIter<Resource>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.0.into_vec().into_iter()
     }
 }
 

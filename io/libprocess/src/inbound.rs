@@ -40,7 +40,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         shared: &shared,
         stream,
         peer,
-        buffer: BytesMut::with_capacity(READ_BYTES),
+        buffer: BytesMut::new(),
         replies: BytesMut::new(),
         sender: None,
     };
@@ -194,6 +194,13 @@ impl Connection<'_> {
             match self.stream.try_read_buf(&mut self.buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
+            }
+            if self.buffer.is_empty() {
+                // Most connections are idle nearly always, and there are many.
+                self.buffer = BytesMut::new();
+            }
+            if self.replies.is_empty() {
+                self.replies = BytesMut::new();
             }
             let interest = if self.replies.is_empty() {
                 Interest::READABLE

@@ -210,7 +210,7 @@ impl Master {
 
     /// Notes that a draining agent may have nothing left.
     pub(crate) fn look_at_drain(&mut self, id: &AgentId) {
-        if self.agents.registered.get(id).is_some_and(Agent::is_draining) {
+        if self.agents.registered.get(id).is_some_and(|agent| agent.is_draining()) {
             self.agents.unsettled.insert(id.clone());
         }
     }

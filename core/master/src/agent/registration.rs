@@ -150,7 +150,7 @@ impl Master {
             .collect();
         self.allocator.add_agent(&id, agent_profile(&agent), &used);
         self.agents.by_pid.insert(agent.pid.clone(), id.clone());
-        self.agents.registered.insert(id.clone(), agent);
+        self.agents.registered.insert(id.clone(), Box::new(agent));
         self.views.touch_agent(&id);
         self.start_pings(&id);
         self.continue_allocator_recovery();

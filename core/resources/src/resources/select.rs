@@ -12,7 +12,14 @@ impl Resources {
     /// The resources for which the predicate holds.
     #[must_use]
     pub fn filter(&self, mut predicate: impl FnMut(&Resource) -> bool) -> Self {
-        Self(self.0.iter().filter(|resource| predicate(resource)).cloned().collect())
+        Self(
+            self.0
+                .iter()
+                .filter(|resource| predicate(resource))
+                .cloned()
+                .collect::<Vec<_>>()
+                .into(),
+        )
     }
 
     /// The sum of the scalars of this name, whoever they are reserved for.
@@ -111,7 +118,7 @@ impl Resources {
         let changed: Vec<_> = self.iter().map(allocate).collect();
         // When all were allocated alike their order holds; else some may merge now.
         let alike = self.0.windows(2).all(|pair| pair[0].allocation == pair[1].allocation);
-        if alike { Self(changed) } else { Self::from_unsorted(changed) }
+        if alike { Self(changed.into()) } else { Self::from_unsorted(changed) }
     }
 
     /// Whether anything is marked as allocated.
@@ -137,9 +144,9 @@ impl Resources {
         for resource in self {
             let Some(role) = role(resource) else { continue };
             match groups.get_mut(role) {
-                Some(group) => group.0.push(resource.clone()),
+                Some(group) => group.0.make_mut().push(resource.clone()),
                 None => {
-                    groups.insert(role.to_owned(), Self(vec![resource.clone()]));
+                    groups.insert(role.to_owned(), Self(vec![resource.clone()].into()));
                 }
             }
         }
