@@ -6,8 +6,7 @@
 //! ([`RoleTree::refresh`]), so that a thousand recovered resources cost one move per framework.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, btree_set};
-use std::iter::Peekable;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::constraints::Demand;
@@ -20,6 +19,9 @@ use crate::slots::{AgentIndex, ClientIndex, FrameworkIndex, RoleIndex, Slab};
 mod gates;
 #[cfg(test)]
 mod tests;
+mod walk;
+
+pub(crate) use walk::Walk;
 
 /// Who takes part in a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -452,14 +454,6 @@ impl RoleTree {
         }
     }
 
-    /// The dominant share of a client, and that of its role with all below it by weight.
-    pub(crate) fn shares(&self, client: ClientIndex) -> (f64, f64) {
-        let entry = &self.clients[client];
-        let role = &self.roles[entry.role];
-        let share = self.totals.share(&entry.usage.amounts, 1.0);
-        (share.value(), self.totals.share(&role.subtree.amounts, role.weight).value())
-    }
-
     /// Whether all orders are up to date.
     pub(crate) fn is_current(&self) -> bool {
         !self.all_stale && self.stale.is_empty()
@@ -571,30 +565,6 @@ impl RoleTree {
         self.roles[self.root].orders[view as usize].lacking.is_empty()
     }
 
-    /// Walks all roles but those that quota leaves no room.
-    pub(crate) fn walk_open(&self, view: View) -> Walk<'_> {
-        self.walk_below(self.root, view)
-    }
-
-    /// Walks all roles.
-    pub(crate) fn walk(&self, view: View) -> Walk<'_> {
-        let order = &self.roles[self.root].orders[view as usize];
-        let groups = Groups::Both(order.groups.iter().peekable(), order.shut.iter().peekable());
-        Walk { tree: self, view, levels: vec![(self.root, groups)], clients: None }
-    }
-
-    /// Walks the roles that miss something of their guarantees.
-    pub(crate) fn walk_lacking(&self, view: View) -> Walk<'_> {
-        let groups = Groups::One(self.roles[self.root].orders[view as usize].lacking.iter());
-        Walk { tree: self, view, levels: vec![(self.root, groups)], clients: None }
-    }
-
-    /// Walks a role and those below it.
-    pub(crate) fn walk_below(&self, role: RoleIndex, view: View) -> Walk<'_> {
-        let groups = Groups::One(self.roles[role].orders[view as usize].groups.iter());
-        Walk { tree: self, view, levels: vec![(role, groups)], clients: None }
-    }
-
     /// Which of two clients a walk comes to first.
     pub(crate) fn compare(&self, left: ClientIndex, right: ClientIndex) -> Ordering {
         let (left_role, right_role) = (self.clients[left].role, self.clients[right].role);
@@ -628,69 +598,5 @@ impl RoleTree {
 fn replace<T: Ord + Copy>(order: &mut BTreeSet<(Rank, T)>, old: &(Rank, T), rank: &Rank) {
     if order.remove(old) {
         order.insert((rank.clone(), old.1));
-    }
-}
-
-/// Roles, and the clients of each, in the order in which they are served.
-#[derive(Debug)]
-pub(crate) struct Walk<'a> {
-    tree: &'a RoleTree,
-    view: View,
-    /// Where the walk is in each role from the top down to the current one.
-    levels: Vec<(RoleIndex, Groups<'a>)>,
-    clients: Option<btree_set::Iter<'a, (Rank, ClientIndex)>>,
-}
-
-/// Groups of one role in their order.
-#[derive(Debug)]
-enum Groups<'a> {
-    One(btree_set::Iter<'a, (Rank, Group)>),
-    /// Those of two sets.
-    Both(
-        Peekable<btree_set::Iter<'a, (Rank, Group)>>,
-        Peekable<btree_set::Iter<'a, (Rank, Group)>>,
-    ),
-}
-
-impl Groups<'_> {
-    fn next(&mut self) -> Option<Group> {
-        let entry = match self {
-            Groups::One(groups) => groups.next(),
-            Groups::Both(left, right) => match (left.peek(), right.peek()) {
-                (Some(first), Some(second)) if second < first => right.next(),
-                (None, Some(_)) => right.next(),
-                (Some(_), _) | (None, None) => left.next(),
-            },
-        };
-        entry.map(|&(_, group)| group)
-    }
-}
-
-impl Walk<'_> {
-    /// The next role that has clients, whether or not all those of the last one were visited.
-    pub(crate) fn next_role(&mut self) -> Option<RoleIndex> {
-        loop {
-            let (role, groups) = self.levels.last_mut()?;
-            match groups.next() {
-                Some(Group::Own) => {
-                    let role = *role;
-                    self.clients =
-                        Some(self.tree.roles[role].orders[self.view as usize].clients.iter());
-                    return Some(role);
-                }
-                Some(Group::Child(child)) => {
-                    let groups = self.tree.roles[child].orders[self.view as usize].groups.iter();
-                    self.levels.push((child, Groups::One(groups)));
-                }
-                None => {
-                    self.levels.pop();
-                }
-            }
-        }
-    }
-
-    /// The next client of the role that [`Walk::next_role`] has come to.
-    pub(crate) fn next_client(&mut self) -> Option<ClientIndex> {
-        self.clients.as_mut()?.next().map(|&(_, client)| client)
     }
 }

@@ -84,6 +84,14 @@ impl RoleTree {
         self.totals.share(&self.held(path), self.weight(path))
     }
 
+    /// The dominant share of a client, and that of its role with all below it by weight.
+    pub(crate) fn shares(&self, client: ClientIndex) -> (f64, f64) {
+        let entry = &self.clients[client];
+        let role = &self.roles[entry.role];
+        let share = self.totals.share(&entry.usage.amounts, 1.0);
+        (share.value(), self.totals.share(&role.subtree.amounts, role.weight).value())
+    }
+
     /// The paths of all roles that have clients, or roles with clients below them.
     pub(crate) fn paths(&self) -> Vec<String> {
         let mut paths = Vec::new();
