@@ -1,5 +1,6 @@
 //! What operators decide about roles: weights and quota. Both are in the registry.
 
+mod gauges;
 mod quota;
 mod recovery;
 mod weights;

@@ -214,7 +214,7 @@ fn master_info(config: &Config, id: String) -> MasterInfo {
         }),
         domain: config.domain.clone(),
         // Agents rely on what stands here, so only what is done is named.
-        capabilities: [Type::AgentUpdate, Type::AgentDraining]
+        capabilities: [Type::AgentUpdate, Type::AgentDraining, Type::QuotaV2]
             .map(|r#type| Capability { r#type: Some(r#type), ..Default::default() })
             .to_vec(),
         ..Default::default()

@@ -4,6 +4,7 @@
 //! done there if it is quick, or handed to a connection or to the registry's thread. Reads are rendered elsewhere, from
 //! snapshots.
 
+mod allocations;
 mod calls;
 mod commands;
 mod endpoint;
@@ -45,6 +46,7 @@ use tokio::sync::{mpsc, watch};
 pub use self::leadership::Leadership;
 pub use self::options::{MasterOptions, OptionsError, RegistryStore};
 
+use self::allocations::AllocationTimes;
 use self::commands::Command;
 use self::endpoint::MASTER_ACTOR;
 use self::handler::{MasterHandler, Names, peer_event};
@@ -127,8 +129,11 @@ impl MasterServer {
                 .map_err(StartError::Thread)?;
         let (stopped_sender, stopped) = watch::channel(None);
         let stopped_sender = Arc::new(stopped_sender);
+        let allocations = Arc::new(AllocationTimes::default());
         let around = Surroundings {
             node: node.clone(),
+            clock,
+            allocations: Arc::clone(&allocations),
             storage,
             inputs: inputs.clone(),
             stopped: Arc::clone(&stopped_sender),
@@ -154,6 +159,7 @@ impl MasterServer {
             reads: Reads::new(inputs.clone()),
             process,
             storage: stats,
+            allocations,
             clock,
             names: Names::default(),
             access: options.access,

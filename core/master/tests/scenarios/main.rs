@@ -14,6 +14,7 @@ mod cluster;
 mod drains;
 mod drivers;
 mod durability;
+mod explanations;
 mod failover;
 mod launches;
 mod maintenance;

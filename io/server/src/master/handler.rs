@@ -12,6 +12,7 @@ use protocol::messages::{AgentToMaster, Authentication, SchedulerToMaster};
 use protocol::pid::Pid;
 use tokio::sync::{oneshot, watch};
 
+use super::allocations::AllocationTimes;
 use super::commands::{Answer, Command, PendingStream};
 use super::endpoint::{Endpoint, MASTER_ACTOR, Read};
 use super::leadership::Leadership;
@@ -34,6 +35,7 @@ pub(super) struct MasterHandler {
     pub(super) reads: Reads,
     pub(super) process: Arc<Process>,
     pub(super) storage: Arc<StorageStats>,
+    pub(super) allocations: Arc<AllocationTimes>,
     pub(super) clock: Clock,
     pub(super) names: Names,
     pub(super) access: Access,

@@ -29,6 +29,17 @@ pub(super) async fn collect(handler: &MasterHandler) -> Result<BTreeMap<String, 
             metrics.insert(name, value);
         });
     }
+    metrics.extend(handler.reads.ask(|master, _| master.allocator_gauges()).await?);
+    for name in ["cpus", "disk", "mem"] {
+        let amount = |middle: &str| metrics.get(&format!("master/{name}_{middle}total")).copied();
+        let total = amount("").unwrap_or(0.0) + amount("revocable_").unwrap_or(0.0);
+        metrics.insert(format!("allocator/mesos/resources/{name}/total"), total);
+    }
+    // Under both names, as in Mesos; there is no queue between master and allocator.
+    for name in ["allocator/event_queue_dispatches", "allocator/mesos/event_queue_dispatches"] {
+        metrics.insert(name.to_owned(), 0.0);
+    }
+    handler.allocations.add_to(&mut metrics);
     handler.storage.add_to(&mut metrics);
     SystemStats::read().add_to(&mut metrics);
     Ok(metrics)

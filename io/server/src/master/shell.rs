@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use libprocess::Node;
 use master::effect::{Effect, Response};
@@ -12,11 +13,12 @@ use master::{Config, Master};
 use protocol::time::Timestamp;
 use tokio::sync::{oneshot, watch};
 
+use super::allocations::AllocationTimes;
 use super::commands::{Answer, Command, PendingStream};
 use super::endpoint::MASTER_ACTOR;
 use super::storage::Storage;
 use super::streams::Streams;
-use crate::event_loop::{Inputs, Machine};
+use crate::event_loop::{Clock, Inputs, Machine};
 use crate::http::StreamBody;
 use crate::http::stream::stream;
 
@@ -24,6 +26,8 @@ use crate::http::stream::stream;
 #[derive(Debug)]
 pub(super) struct Surroundings {
     pub node: Node,
+    pub clock: Clock,
+    pub allocations: Arc<AllocationTimes>,
     pub storage: Storage,
     pub inputs: Inputs<Command>,
     /// Why the master stopped by itself, once it has.
@@ -184,7 +188,13 @@ impl Machine for Shell {
     }
 
     fn expire(&mut self, now: Timestamp) -> ControlFlow<()> {
+        let due = self.master.next_expiry();
+        let runs = self.master.allocation_runs();
         let effects = self.master.expire(now);
+        if self.master.allocation_runs() > runs {
+            let wait = due.map_or(Duration::ZERO, |due| now.since(due));
+            self.around.allocations.add(wait, self.around.clock.now().since(now));
+        }
         self.perform_all(effects);
         self.flow()
     }
