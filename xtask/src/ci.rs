@@ -24,6 +24,7 @@ pub(crate) fn ci() -> Result<()> {
     run(command(tool("cargo-deny", "0.20.2")?, &["check", "bans", "licenses", "sources"]))?;
     run(command(tool("cargo-machete", "0.9.1")?, &[]))?;
     run(command(typos()?, &[]))?;
+    crate::gate::gate()?;
     crate::test::test(&[])
 }
 

@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod command;
 mod docs;
+mod gate;
 mod generate;
 mod test;
 mod tidy;
@@ -16,6 +17,7 @@ tasks:
   ci                  all checks and all tests
   check               the quick checks: fmt, clippy, generated code, tidy
   bench               run the benchmarks whose numbers stand in SPECIFICATION.md
+  gate                count the instructions of the pure parts and compare them with limits
   docs                write the pages that are made from tables in the code
   generate [--check]  write the message types from proto/, or compare them
   tidy                check the project's own rules";
@@ -28,6 +30,7 @@ fn main() -> anyhow::Result<()> {
         ["ci"] => ci::ci(),
         ["check"] => ci::check(),
         ["bench"] => bench::bench(),
+        ["gate"] => gate::gate(),
         ["docs"] => docs::docs(),
         ["generate"] => generate::run(generate::Mode::Write),
         ["generate", "--check"] => generate::run(generate::Mode::Check),

@@ -73,14 +73,26 @@ impl Amounts {
     }
 
     pub(crate) fn add_all(&mut self, other: &Self) {
-        for &(name, amount) in &other.entries {
-            self.add(name, amount);
-        }
+        self.change_all(other, 1);
     }
 
     pub(crate) fn subtract_all(&mut self, other: &Self) {
+        self.change_all(other, -1);
+    }
+
+    fn change_all(&mut self, other: &Self, sign: i128) {
+        // Agents mostly have the same few resources, so that both sides have the same names.
+        let pairs = self.entries.iter().zip(&other.entries);
+        let are_alike = self.entries.len() == other.entries.len()
+            && pairs.clone().all(|(own, other)| own.0 == other.0 && own.1 + sign * other.1 != 0);
+        if are_alike {
+            for (own, other) in self.entries.iter_mut().zip(&other.entries) {
+                own.1 += sign * other.1;
+            }
+            return;
+        }
         for &(name, amount) in &other.entries {
-            self.add(name, -amount);
+            self.add(name, sign * amount);
         }
     }
 

@@ -90,6 +90,11 @@ impl Resources {
     /// Takes `other` away. Returns false, and changes nothing, when it is not contained.
     #[must_use]
     pub fn checked_sub_assign(&mut self, other: &Self) -> bool {
+        if self == other {
+            // Most often all that is there is taken.
+            self.0.clear();
+            return true;
+        }
         if !self.contains(other) {
             return false;
         }
