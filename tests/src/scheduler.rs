@@ -214,14 +214,48 @@ impl Scheduler {
     /// # Panics
     /// When it is not in time; the message holds the states it was in.
     pub fn wait_for_state(&mut self, task: &str, state: &str, limit: Duration) {
+        self.wait_for_any_state(task, &[state], limit);
+    }
+
+    /// Waits until a task was in one of several states; gives the one.
+    ///
+    /// # Panics
+    /// When it is not in time; the message holds the states it was in.
+    pub fn wait_for_any_state(&mut self, task: &str, states: &[&str], limit: Duration) -> String {
         let start = Instant::now();
-        while !self.states.get(task).is_some_and(|seen| seen.iter().any(|one| one == state)) {
+        loop {
+            let seen = self.states.get(task).into_iter().flatten();
+            let mut wanted = seen.filter(|one| states.contains(&one.as_str()));
+            if let Some(state) = wanted.next() {
+                return state.clone();
+            }
             assert!(
                 self.take_event(start, limit),
-                "{task} not in {state} within {limit:?}: {:?}, last {:?}",
+                "{task} not in {states:?} within {limit:?}: {:?}, last {:?}",
                 self.states.get(task),
                 self.statuses.get(task)
             );
+        }
+    }
+
+    /// Runs a task on the next offer, and gives its id. A launch that the agent drops, because it has
+    /// just registered anew, is repeated under another id.
+    ///
+    /// # Panics
+    /// When the task does not run in time.
+    pub fn run(&mut self, id: &str, command: &str, refuse_seconds: f64, limit: Duration) -> String {
+        let mut attempt = id.to_owned();
+        loop {
+            let offer = self.next_offer(limit);
+            let task = self.task(&attempt, &offer, command);
+            self.launch(&offer, &[task], refuse_seconds);
+            let reached =
+                self.wait_for_any_state(&attempt, &["TASK_RUNNING", "TASK_DROPPED"], limit);
+            if reached == "TASK_RUNNING" {
+                return attempt;
+            }
+            assert_eq!(self.status(&attempt)["reason"], "REASON_INVALID_OFFERS");
+            attempt.push('+');
         }
     }
 

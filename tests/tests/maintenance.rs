@@ -18,13 +18,6 @@ fn subscribe(cluster: &Cluster) -> Scheduler {
     Scheduler::subscribe_with(&cluster.address, fields)
 }
 
-fn run(scheduler: &mut Scheduler, id: &str, command: &str) {
-    let offer = scheduler.next_offer(LIMIT);
-    let task = scheduler.task(id, &offer, command);
-    scheduler.launch(&offer, &[task], 1.0);
-    scheduler.wait_for_state(id, "TASK_RUNNING", LIMIT);
-}
-
 fn call(cluster: &Cluster, call: &Value) -> (u16, String) {
     post_json(&cluster.url("/api/v1"), call)
 }
@@ -47,7 +40,8 @@ fn drain_state(cluster: &Cluster) -> String {
 fn a_drain_goes_on_while_agent_and_master_are_killed() {
     let mut cluster = Cluster::start(&ClusterOptions::default());
     let mut scheduler = subscribe(&cluster);
-    run(&mut scheduler, "stubborn", "trap '' TERM; while true; do sleep 0.1; done");
+    let command = "trap '' TERM; while true; do sleep 0.1; done";
+    let stubborn = scheduler.run("stubborn", command, 1.0, LIMIT);
     let agent = cluster.state()["slaves"][0]["id"].clone();
 
     let drain = json!({"max_grace_period": {"seconds": 5}});
@@ -65,15 +59,15 @@ fn a_drain_goes_on_while_agent_and_master_are_killed() {
     assert_eq!(own["drain_config"]["max_grace_period"]["nanoseconds"], 5_000_000_000_u64);
 
     cluster.restart_agent(0);
-    scheduler.wait_for_state("stubborn", "TASK_KILLED", LIMIT);
-    assert_eq!(scheduler.status("stubborn")["reason"], "REASON_AGENT_DRAINING");
+    scheduler.wait_for_state(&stubborn, "TASK_KILLED", LIMIT);
+    assert_eq!(scheduler.status(&stubborn)["reason"], "REASON_AGENT_DRAINING");
     wait_until("the drain to end", LIMIT, || (drain_state(&cluster) == "DRAINED").then_some(()));
 
     cluster.restart_master();
     wait_until("the agent to return", LIMIT, || (drain_state(&cluster) == "DRAINED").then_some(()));
     let mut scheduler = subscribe(&cluster);
     done(&call(&cluster, &reactivate));
-    run(&mut scheduler, "welcome", "sleep 600");
+    scheduler.run("welcome", "sleep 600", 1.0, LIMIT);
     assert_eq!(drain_state(&cluster), "none");
 }
 
@@ -81,11 +75,11 @@ fn a_drain_goes_on_while_agent_and_master_are_killed() {
 fn an_agent_that_is_drained_for_good_leaves() {
     let mut cluster = Cluster::start(&ClusterOptions::default());
     let mut scheduler = subscribe(&cluster);
-    run(&mut scheduler, "t", "sleep 600");
+    let task = scheduler.run("t", "sleep 600", 1.0, LIMIT);
     let agent = cluster.state()["slaves"][0]["id"].clone();
     done(&call(&cluster, &agent_call("DRAIN_AGENT", &agent, json!({"mark_gone": true}))));
-    scheduler.wait_for_state("t", "TASK_GONE_BY_OPERATOR", LIMIT);
-    assert_eq!(scheduler.status("t")["reason"], "REASON_AGENT_DRAINING");
+    scheduler.wait_for_state(&task, "TASK_GONE_BY_OPERATOR", LIMIT);
+    assert_eq!(scheduler.status(&task)["reason"], "REASON_AGENT_DRAINING");
     cluster.agents[0].process.wait(LIMIT);
     let state = cluster.state();
     assert_eq!(state["slaves"], json!([]));
@@ -115,9 +109,8 @@ fn a_machine_is_scheduled_goes_down_and_comes_up() {
     let mut scheduler = subscribe(&cluster);
     let offer = scheduler.next_offer(LIMIT);
     assert_eq!(offer["unavailability"], schedule["windows"][0]["unavailability"]);
-    let task = scheduler.task("t", &offer, "sleep 600");
-    scheduler.launch(&offer, &[task], 600.0);
-    scheduler.wait_for_state("t", "TASK_RUNNING", LIMIT);
+    scheduler.launch(&offer, &[], 0.0);
+    let task = scheduler.run("t", "sleep 600", 600.0, LIMIT);
     let asked = scheduler.next_inverse_offer(LIMIT);
     assert_eq!(asked["unavailability"], schedule["windows"][0]["unavailability"]);
     scheduler.call(json!({
@@ -131,7 +124,7 @@ fn a_machine_is_scheduled_goes_down_and_comes_up() {
     assert_eq!(status["draining_machines"][0]["statuses"][0]["status"], "ACCEPT", "{status}");
 
     done(&post_json(&cluster.url("/machine/down"), &json!([machine])));
-    scheduler.wait_for_state("t", "TASK_LOST", LIMIT);
+    scheduler.wait_for_state(&task, "TASK_LOST", LIMIT);
     cluster.agents[0].process.wait(LIMIT);
     assert_eq!(get_json(&status_url), json!({"down_machines": [machine]}));
     // It may not come back, whoever leads.
