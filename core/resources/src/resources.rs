@@ -92,7 +92,7 @@ impl Resources {
     pub fn checked_sub_assign(&mut self, other: &Self) -> bool {
         if self == other {
             // Most often all that is there is taken.
-            self.0.clear();
+            *self = Self::EMPTY;
             return true;
         }
         if !self.contains(other) {
