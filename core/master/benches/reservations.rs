@@ -98,6 +98,7 @@ impl Cluster {
         let message = RegisterSlaveMessage {
             slave: AgentInfo {
                 hostname: "node".to_owned(),
+                checkpoint: Some(true),
                 resources: vec![scalar(f64::from(RESERVATIONS) + 100.0)],
                 ..Default::default()
             },

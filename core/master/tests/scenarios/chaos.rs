@@ -2,6 +2,7 @@
 //! without a word.
 
 mod operators;
+mod reservations;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -40,7 +40,7 @@ fn with_volume(id: &str, agent: &Agent, volume: Resource) -> TaskInfo {
     task
 }
 
-fn grow(volume: Resource, addition: Resource) -> Operation {
+pub fn grow(volume: Resource, addition: Resource) -> Operation {
     Operation {
         r#type: Some(Type::GrowVolume),
         grow_volume: Some(Box::new(GrowVolume { volume, addition, ..Default::default() })),
@@ -48,7 +48,7 @@ fn grow(volume: Resource, addition: Resource) -> Operation {
     }
 }
 
-fn shrink(volume: Resource, subtract: f64) -> Operation {
+pub fn shrink(volume: Resource, subtract: f64) -> Operation {
     let subtract = Scalar { value: subtract, ..Default::default() };
     Operation {
         r#type: Some(Type::ShrinkVolume),
