@@ -6,6 +6,7 @@ mod command;
 mod docs;
 mod gate;
 mod generate;
+mod swarm;
 mod test;
 mod tidy;
 
@@ -18,6 +19,7 @@ tasks:
   check               the quick checks: fmt, clippy, generated code, tidy
   bench               run the benchmarks whose numbers stand in SPECIFICATION.md
   gate                count the instructions of the pure parts and compare them with limits
+  swarm [FILTER]      run the load generator's scenarios at full size (takes a while)
   docs                write the pages that are made from tables in the code
   generate [--check]  write the message types from proto/, or compare them
   tidy                check the project's own rules";
@@ -31,6 +33,8 @@ fn main() -> anyhow::Result<()> {
         ["check"] => ci::check(),
         ["bench"] => bench::bench(),
         ["gate"] => gate::gate(),
+        ["swarm"] => swarm::swarm(""),
+        ["swarm", filter] => swarm::swarm(filter),
         ["docs"] => docs::docs(),
         ["generate"] => generate::run(generate::Mode::Write),
         ["generate", "--check"] => generate::run(generate::Mode::Check),
