@@ -32,6 +32,12 @@ const BATCH_MAX: usize = 512;
 /// Batches of events that wait for the loop before the connections they come from do.
 const INPUTS_MAX: usize = 256;
 
+/// Messages to the master that may wait besides those of each agent and task.
+const QUEUE_MESSAGES_MAX: usize = 65_536;
+
+/// Bytes that may wait for a master that does not read.
+const QUEUE_BYTES_MAX: usize = 2 << 30;
+
 /// Timers handled in one turn, so that the sockets are not left alone when many are due.
 const TIMERS_PER_TURN_MAX: usize = 2048;
 
@@ -99,8 +105,8 @@ pub(crate) struct Engine {
     pub(crate) ledger: Ledger,
     pub(crate) counters: Counters,
     pub(crate) appetite: Appetite,
-    /// Tasks end when their agents first hear of them, and as soon as possible.
-    is_hurrying: bool,
+    /// Once the run is over: tasks that are to end now.
+    hurrying: Option<VecDeque<u64>>,
     /// Whether a broken connection is what is being measured.
     pub(crate) is_restart_expected: bool,
     /// When the latest connection of the agents to the master broke.
@@ -135,7 +141,15 @@ impl Engine {
     pub(crate) async fn new(settings: Settings) -> Result<Self, EngineError> {
         let common = &settings.common;
         let ip = common.ip.unwrap_or_else(|| address_towards(settings.master));
-        let options = NodeOptions { ip, port: common.port, ..NodeOptions::default() };
+        let options = NodeOptions {
+            ip,
+            port: common.port,
+            // Each task has at most one update under way, and each agent little else.
+            queue_messages_max: QUEUE_MESSAGES_MAX.saturating_add(4 * common.agents as usize)
+                + usize::try_from(settings.capacity()).unwrap_or(0),
+            queue_bytes_max: QUEUE_BYTES_MAX,
+            ..NodeOptions::default()
+        };
         let (node, incoming) = Node::bind(options).await?;
         node.register_actor_prefix("slave(");
         let credential = common.principal.as_deref().zip(common.secret.as_deref());
@@ -147,7 +161,7 @@ impl Engine {
             ledger: Ledger::new(common.agents, settings.agent, settings.task),
             counters: Counters::default(),
             appetite: Appetite::None,
-            is_hurrying: false,
+            hurrying: None,
             is_restart_expected: false,
             link_broke: None,
             first_offer: None,
@@ -213,6 +227,7 @@ impl Engine {
         let now = self.now();
         self.use_held_offers(now);
         self.register_more(now);
+        self.hurry_more(now);
         let next = self.timers.next().map_or(limit, |due| due.min(limit));
         let wait = next.saturating_sub(now);
         tokio::select! {

@@ -102,6 +102,16 @@ impl Server {
         head
     }
 
+    /// A whole POST of a form, as the endpoints take it that are older than the v1 API.
+    pub(crate) fn post_form(&self, path: &str, body: &str) -> Vec<u8> {
+        let mut head =
+            format!("POST {path} HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\n");
+        self.finish(&mut head);
+        let mut request = Vec::new();
+        append_post(&head, body.as_bytes(), &mut request);
+        request
+    }
+
     fn finish(&self, head: &mut String) {
         let _ = write!(head, "Host: {}\r\nConnection: keep-alive\r\n", self.address);
         if let Some(authorization) = &self.authorization {

@@ -138,6 +138,8 @@ pub(crate) struct Ledger {
     launching: u32,
     /// Running as far as their frameworks know.
     running: u64,
+    /// Ended, and that is not acknowledged.
+    ending: u32,
     pub(crate) violations: Violations,
 }
 
@@ -155,6 +157,7 @@ impl Ledger {
             suspicions: Vec::new(),
             launching: 0,
             running: 0,
+            ending: 0,
             violations: Violations::default(),
         }
     }
@@ -172,6 +175,11 @@ impl Ledger {
     /// How many tasks of an agent were launched and have not ended.
     pub(crate) fn tasks_of(&self, agent: u32) -> u32 {
         self.accounts.get(agent as usize).map_or(0, |account| account.tasks)
+    }
+
+    /// Tasks that have ended and whose agents do not know that everyone knows.
+    pub(crate) fn ending(&self) -> u32 {
+        self.ending
     }
 
     /// Tasks that run as far as their frameworks know.
@@ -332,6 +340,7 @@ impl Ledger {
             }
             (Progress::Ended, ENDED) => {
                 task.progress = Progress::Done;
+                self.ending -= 1;
                 self.forget(number);
                 false
             }
@@ -440,6 +449,7 @@ impl Ledger {
     fn end(&mut self, number: u64) {
         let Some(task) = self.tasks.get_mut(&number) else { return };
         task.progress = Progress::Ended;
+        self.ending += 1;
         let (agent, was_told) = (task.agent, task.told == Told::Ended);
         let amount = self.task_amount;
         if let Some(account) = self.accounts.get_mut(agent as usize) {

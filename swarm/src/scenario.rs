@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::engine::{Appetite, Engine};
+use crate::http::reader::{Body, Reader};
 use crate::master_process::{MasterProcess, Usage, own_cpu};
 use crate::options::{Scenario, Settings};
 use crate::report::{Report, per_second};
@@ -149,13 +150,24 @@ impl Run {
     /// Leaves the master as it was found, and gives the result.
     async fn finish(mut self) -> Report {
         self.engine.is_restart_expected = true;
-        self.engine.tear_down_all();
-        self.engine.settings.patience = LEAVE_TIMEOUT;
-        let left = self.engine.run_until("all frameworks to leave", Engine::all_left).await;
+        // In this order, so that no framework is told of every agent that goes, nor every agent of
+        // each framework.
+        let ids = self.engine.close_all();
         self.engine.unregister_all();
         self.engine.flush(LEAVE_TIMEOUT).await;
-        if let Err(error) = left {
-            tracing::warn!("{error}");
+        let mut reader = Reader::new(self.engine.server.clone(), LEAVE_TIMEOUT);
+        let tear_down = async {
+            for id in ids {
+                let body = format!("frameworkId={}", id.value);
+                let request = self.engine.server.post_form("/master/teardown", &body);
+                reader.exchange(&request, Body::Count).await?;
+            }
+            std::io::Result::Ok(())
+        };
+        match tokio::time::timeout(LEAVE_TIMEOUT, tear_down).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "frameworks are left at the master"),
+            Err(_) => tracing::warn!("frameworks are left at the master: it is too busy"),
         }
         self.report.finish(&self.engine.ledger.violations)
     }

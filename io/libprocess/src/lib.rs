@@ -45,4 +45,7 @@ pub use decoder::{BODY_BYTES_MAX, DecodeError, Decoder, Framed, HEAD_BYTES_MAX, 
 pub use encoder::encode_message;
 pub use http_connection::HttpConnection;
 pub use node::{BindError, INCOMING_MAX, Incoming, Node, NodeOptions};
-pub use outbound::{DIAL_TIMEOUT, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX};
+pub use outbound::{
+    DIAL_TIMEOUT, QUEUE_BYTES_MAX, QUEUE_BYTES_PER_LINK_MAX, QUEUE_MESSAGES_MAX,
+    QUEUE_MESSAGES_PER_LINK_MAX,
+};

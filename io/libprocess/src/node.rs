@@ -15,7 +15,7 @@ use crate::actors::Actors;
 use crate::counters::{Cells, Counters};
 use crate::http_connection::HttpConnection;
 use crate::inbound::{self, ipv4};
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, QueueLimits};
 
 /// How many incoming events wait for their reader before the connections they come from do.
 pub const INCOMING_MAX: usize = 4096;
@@ -41,6 +41,11 @@ pub struct NodeOptions {
     pub advertise_port: Option<u16>,
     /// Refuses messages whose sender pid has another IP address than the connection.
     pub require_peer_address_ip_match: bool,
+    /// How many messages may wait for one address, besides those for each actor linked there; see
+    /// [`crate::QUEUE_MESSAGES_MAX`].
+    pub queue_messages_max: usize,
+    /// How many bytes may wait for one address; see [`crate::QUEUE_BYTES_MAX`].
+    pub queue_bytes_max: usize,
 }
 
 impl Default for NodeOptions {
@@ -52,6 +57,8 @@ impl Default for NodeOptions {
             advertise_ip: None,
             advertise_port: None,
             require_peer_address_ip_match: false,
+            queue_messages_max: QUEUE_MESSAGES_MAX,
+            queue_bytes_max: QUEUE_BYTES_MAX,
         }
     }
 }
@@ -161,7 +168,10 @@ impl Node {
             actors: Actors::default(),
             counters: Cells::default(),
             incoming,
-            outbound: Outbound::default(),
+            outbound: Outbound::new(QueueLimits {
+                messages: options.queue_messages_max,
+                bytes: options.queue_bytes_max,
+            }),
             require_peer_address_ip_match: options.require_peer_address_ip_match,
             runtime: Handle::current(),
             local,

@@ -15,12 +15,19 @@ use tokio::time::timeout;
 use crate::encoder::encode_message;
 use crate::node::{Incoming, Shared};
 
-/// How many bytes may wait for one address, besides those being written. A longer message is taken
+/// How many bytes may wait for one address unless [`crate::NodeOptions`] says otherwise, besides those being written. A longer message is taken
 /// when nothing else waits.
 pub const QUEUE_BYTES_MAX: usize = 64 << 20;
 
-/// How many messages may wait for one address.
+/// How many messages may wait for one address, unless [`crate::NodeOptions`] says otherwise.
 pub const QUEUE_MESSAGES_MAX: usize = 65_536;
+
+/// How many messages more may wait for each actor linked at an address: thousands of agents may live
+/// behind one.
+pub const QUEUE_MESSAGES_PER_LINK_MAX: usize = 64;
+
+/// How many bytes more may wait for each actor linked at an address.
+pub const QUEUE_BYTES_PER_LINK_MAX: usize = 8 << 10;
 
 /// How long opening a connection may take.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,8 +41,18 @@ const BUFFER_BYTES_KEPT: usize = 1 << 20;
 const DISCARD_BYTES: usize = 16 << 10;
 
 /// The peers a node has a connection to, or is opening one to.
-#[derive(Debug, Default)]
-pub(crate) struct Outbound(Mutex<Peers>);
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    peers: Mutex<Peers>,
+    limits: QueueLimits,
+}
+
+/// What may wait for one address, besides what may for each actor linked there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueueLimits {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
 
 #[derive(Debug, Default)]
 struct Peers {
@@ -59,15 +76,22 @@ struct Peer {
 }
 
 impl Peer {
-    fn is_full(&self, length: usize) -> bool {
+    fn is_full(&self, limits: QueueLimits, length: usize) -> bool {
+        let links = self.linked.len();
+        let bytes_max = limits.bytes.saturating_add(links * QUEUE_BYTES_PER_LINK_MAX);
+        let messages_max = limits.messages.saturating_add(links * QUEUE_MESSAGES_PER_LINK_MAX);
         let bytes = self.queue.len().saturating_add(length);
         self.queued > 0
-            && (bytes > QUEUE_BYTES_MAX
-                || usize::try_from(self.queued).is_ok_and(|queued| queued >= QUEUE_MESSAGES_MAX))
+            && (bytes > bytes_max
+                || usize::try_from(self.queued).is_ok_and(|queued| queued >= messages_max))
     }
 }
 
 impl Outbound {
+    pub(crate) fn new(limits: QueueLimits) -> Self {
+        Self { peers: Mutex::default(), limits }
+    }
+
     pub(crate) fn send(shared: &Arc<Shared>, from: &str, to: &Pid, name: &str, body: &[u8]) {
         if to.address.port() == 0 || to.address.ip().is_unspecified() {
             shared.counters.messages_lost.add(1);
@@ -75,7 +99,7 @@ impl Outbound {
         }
         let mut peers = shared.outbound.lock();
         let peer = Self::peer(shared, &mut peers, to.address);
-        if peer.is_full(body.len()) {
+        if peer.is_full(shared.outbound.limits, body.len()) {
             shared.counters.messages_overflowed.add(1);
             if !peer.linked.is_empty() && !peer.is_broken {
                 tracing::warn!(address = %to.address, "queue is full, breaking the link");
@@ -122,7 +146,7 @@ impl Outbound {
     }
 
     fn lock(&self) -> MutexGuard<'_, Peers> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn peer<'a>(shared: &Arc<Shared>, peers: &'a mut Peers, address: SocketAddrV4) -> &'a mut Peer {

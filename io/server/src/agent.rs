@@ -102,6 +102,7 @@ impl AgentServer {
             advertise_ip: options.advertise_ip,
             advertise_port: options.advertise_port,
             require_peer_address_ip_match: false,
+            ..NodeOptions::default()
         })
         .await?;
         let config = config(&options, &node, &work_dir, resources, attributes)?;

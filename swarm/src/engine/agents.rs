@@ -333,7 +333,7 @@ impl Engine {
             agent.tasks.push(number);
         }
         self.send_status(now, number, STARTED, 1);
-        if self.is_hurrying {
+        if self.hurrying.is_some() {
             self.timers.set(now, Timer::TaskEnds { task: number });
         } else if let Some(life) = self.settings.life {
             let time = if self.is_filling {
@@ -396,12 +396,16 @@ impl Engine {
         self.timers.set(now + wait, retry);
     }
 
-    /// Ends all tasks as soon as their frameworks know that they run.
+    /// Ends all tasks as soon as their frameworks know that they run, a window of them at a time.
     pub(crate) fn hurry(&mut self) {
-        self.is_hurrying = true;
-        let now = self.now();
-        for task in self.ledger.numbers() {
-            self.timers.set(now, Timer::TaskEnds { task });
+        self.hurrying = Some(self.ledger.numbers().into());
+    }
+
+    pub(super) fn hurry_more(&mut self, now: Moment) {
+        while self.ledger.ending() < self.settings.common.launch_window
+            && let Some(task) = self.hurrying.as_mut().and_then(VecDeque::pop_front)
+        {
+            self.task_worked(now, task);
         }
     }
 

@@ -46,8 +46,6 @@ pub(crate) enum Subscription {
     None,
     Asked,
     Subscribed,
-    /// Has said that it goes; the master will close the stream.
-    Leaving,
 }
 
 /// What a framework is for.
@@ -150,16 +148,6 @@ impl Engine {
         number
     }
 
-    fn is_leaving(&self, number: u32) -> bool {
-        let framework = self.frameworks.get(number as usize);
-        framework.is_some_and(|it| it.subscription == Subscription::Leaving)
-    }
-
-    /// Whether all frameworks that said they go are gone.
-    pub(crate) fn all_left(&self) -> bool {
-        !self.frameworks.iter().any(|it| it.subscription == Subscription::Leaving)
-    }
-
     /// How many frameworks are subscribed.
     pub(crate) fn subscribed(&self) -> usize {
         let subscribed = |it: &&Framework| it.subscription == Subscription::Subscribed;
@@ -231,8 +219,7 @@ impl Engine {
             FrameworkInput::Closed => self.framework_disconnected(now, number),
             FrameworkInput::Calls(CallsEvent::Refused { status, text }) => {
                 self.counters.refused_calls += 1;
-                let is_leaving = framework.subscription == Subscription::Leaving;
-                if !self.is_restart_expected && !is_leaving {
+                if !self.is_restart_expected {
                     let text =
                         format!("a call of framework {number} was answered {status}: {text}");
                     self.ledger.violations.add(text);
@@ -247,14 +234,9 @@ impl Engine {
 
     fn framework_disconnected(&mut self, now: Moment, number: u32) {
         let Some(framework) = self.frameworks.get_mut(number as usize) else { return };
-        let was_leaving = framework.subscription == Subscription::Leaving;
         framework.close();
         self.ledger.disconnected(number);
         self.held_offers.retain(|(holder, _)| *holder != number);
-        if was_leaving {
-            self.probe_left(number);
-            return;
-        }
         if !self.is_restart_expected {
             self.ledger.violations.add(format!("framework {number} was disconnected"));
         }
@@ -268,10 +250,7 @@ impl Engine {
                 self.framework_subscribed(now, number, id);
             }
             event::Type::Offers => {
-                // The offers of a framework that goes are void, even if they are on their way.
-                let is_leaving = self.is_leaving(number);
-                let offers = event.offers.into_iter().filter(|_| !is_leaving);
-                for offer in offers.flat_map(|offers| offers.offers) {
+                for offer in event.offers.into_iter().flat_map(|offers| offers.offers) {
                     self.offered(now, number, offer);
                 }
                 self.decline(number);
@@ -335,12 +314,10 @@ impl Engine {
             }
             Heard::Ended { finished: true } => {
                 self.counters.finished += 1;
-                self.probe_ended(number);
             }
             Heard::Ended { finished: false } => {
                 tracing::debug!(task, state = ?status.state, message = ?status.message, "lost");
                 self.counters.lost += 1;
-                self.probe_ended(number);
             }
             Heard::Again => {}
         }
@@ -378,21 +355,12 @@ impl Engine {
         }
     }
 
-    /// All frameworks leave for good.
-    pub(crate) fn tear_down_all(&mut self) {
-        for number in 0..self.frameworks.len() {
-            self.tear_down(u32::try_from(number).unwrap_or(u32::MAX));
+    /// Closes all connections of the frameworks. Gives the ids that the master knows them by.
+    pub(crate) fn close_all(&mut self) -> Vec<mesos::FrameworkId> {
+        for framework in &mut self.frameworks {
+            framework.close();
         }
-    }
-
-    pub(super) fn tear_down(&mut self, number: u32) {
-        let r#type = Some(call::Type::Teardown);
-        self.call(number, scheduler::Call { r#type, ..Default::default() });
-        if let Some(framework) = self.frameworks.get_mut(number as usize)
-            && framework.subscription == Subscription::Subscribed
-        {
-            framework.subscription = Subscription::Leaving;
-        }
+        self.frameworks.iter().filter_map(|framework| framework.id.clone()).collect()
     }
 }
 

@@ -1,4 +1,7 @@
 //! Frameworks that come for one task, whose delay is what a user of a busy cluster feels.
+//!
+//! A probe stays subscribed when its task has ended, and wants nothing: to tear it down would make the
+//! master tell every agent, which would be measured with the next probes.
 
 use std::time::Duration;
 
@@ -16,8 +19,6 @@ const PROBES_MAX: u32 = 64;
 pub(super) struct Probes {
     interval: Option<Duration>,
     waiting: u32,
-    /// Frameworks that ended and can be used again.
-    idle: Vec<u32>,
 }
 
 impl Engine {
@@ -44,17 +45,7 @@ impl Engine {
         if self.probes.waiting >= PROBES_MAX {
             return;
         }
-        let role = Role::Probe { since: now, has_launched: false };
-        let number = match self.probes.idle.pop() {
-            Some(number) => {
-                if let Some(framework) = self.frameworks.get_mut(number as usize) {
-                    framework.id = None;
-                    framework.role = role;
-                }
-                number
-            }
-            None => self.add_framework(role),
-        };
+        let number = self.add_framework(Role::Probe { since: now, has_launched: false });
         self.probes.waiting += 1;
         self.subscribe(number);
     }
@@ -75,22 +66,6 @@ impl Engine {
         if let Role::Probe { since, .. } = framework.role {
             self.counters.probe_delay.record(now.saturating_sub(since));
             self.probes.waiting -= 1;
-        }
-    }
-
-    /// The probe's only task has ended, and with it the probe.
-    pub(super) fn probe_ended(&mut self, number: u32) {
-        let Some(framework) = self.frameworks.get(number as usize) else { return };
-        if matches!(framework.role, Role::Probe { .. }) {
-            self.tear_down(number);
-        }
-    }
-
-    /// The master has let a framework go.
-    pub(super) fn probe_left(&mut self, number: u32) {
-        let Some(framework) = self.frameworks.get(number as usize) else { return };
-        if matches!(framework.role, Role::Probe { .. }) {
-            self.probes.idle.push(number);
         }
     }
 }
