@@ -7,7 +7,9 @@ use std::time::Duration;
 use proptest::prelude::{any, prop, proptest};
 use proptest::test_runner::Config as ProptestConfig;
 use protocol::executor::call::{Subscribe, Update};
-use protocol::internal::{KillTaskMessage, ShutdownExecutorMessage, StatusUpdate};
+use protocol::internal::{
+    DrainSlaveMessage, KillTaskMessage, ShutdownExecutorMessage, StatusUpdate,
+};
 use protocol::mesos::{self, TaskState};
 use protocol::messages::MasterToAgent;
 
@@ -15,7 +17,7 @@ use super::samples::{
     command_task, executor_id, executor_task, framework, framework_id, run_group, run_task, task_id,
 };
 use super::world::World;
-use crate::checkpoint::{EntryKind, Tree};
+use crate::checkpoint::{self, EntryKind, Tree};
 use crate::event::{ConnectionId, Event};
 use crate::executor::State;
 use crate::task::is_terminal;
@@ -41,7 +43,7 @@ const STATES: [TaskState; 4] = [
 
 impl Chaos {
     fn step(&mut self, kind: u8, which: u8) {
-        match kind % 13 {
+        match kind % 14 {
             0 | 1 => self.run(which),
             2 => {
                 let executor = executor_of(which);
@@ -82,6 +84,14 @@ impl Chaos {
                     executor_id: Some(executor_id(&executor_of(which))),
                     ..Default::default()
                 }));
+            }
+            12 if which < 64 => {
+                let config = mesos::DrainConfig {
+                    mark_gone: Some(which.is_multiple_of(2)),
+                    ..Default::default()
+                };
+                let drain = DrainSlaveMessage { config, ..Default::default() };
+                self.world.master_says(MasterToAgent::DrainSlave(drain));
             }
             _ => {
                 self.world.handle(Event::MasterDetected { leader: None });
@@ -237,6 +247,9 @@ proptest! {
         chaos.settle();
         let left = chaos.world.view().frameworks.clone();
         assert!(left.is_empty(), "left: {left:?}");
+        assert!(chaos.world.view().drain_config.is_none(), "nothing is left to drain");
+        let drain = checkpoint::drain_config(&super::samples::agent_id());
+        assert!(chaos.world.disk.file(&drain).is_none());
         for task in &chaos.launched {
             let told = chaos.told.get(task).and_then(|states| states.last()).copied();
             assert!(told.is_some_and(is_terminal), "task {task}: {:?}", chaos.told.get(task));
