@@ -1,5 +1,8 @@
 //! Policies other than fair sharing.
 
+use proptest::prelude::*;
+
+use super::properties::{Pair, Step, steps};
 use super::*;
 use crate::SorterPolicy;
 
@@ -123,4 +126,35 @@ fn random_turns_are_not_saved_up() {
     }
     let part = count(&cluster.allocate(), "F1");
     assert!(part.abs_diff(500) < 80, "{part}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    /// Whatever the policy: the books balance, and a cycle leaves nothing that somebody could have.
+    #[test]
+    fn a_cycle_leaves_nothing_that_somebody_wants(
+        steps in steps(),
+        policy in prop_oneof![
+            Just(SorterPolicy::Drf),
+            Just(SorterPolicy::Random),
+            Just(SorterPolicy::Priority)
+        ],
+    ) {
+        let mut pair = Pair::new(policy);
+        for step in &steps {
+            pair.take(step)?;
+            pair.check_conservation()?;
+            if !matches!(step, Step::Allocate) {
+                continue;
+            }
+            let cluster = &pair.cluster;
+            for (number, role) in (0..5).flat_map(|it| ["*", "a", "a/b", "e"].map(|role| (it, role))) {
+                let id = framework(&format!("F{number}"));
+                if let Some(explanation) = cluster.allocator.explain(cluster.now, &id, role) {
+                    prop_assert_eq!(explanation.possible.count, 0, "{:?}", explanation);
+                }
+            }
+        }
+    }
 }

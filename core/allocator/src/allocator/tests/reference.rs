@@ -14,7 +14,7 @@ type Client = (String, String);
 #[derive(Debug, Default)]
 pub(super) struct Reference {
     minimum: Vec<Quantities>,
-    role_sorter: SorterPolicy,
+    pub(super) role_sorter: SorterPolicy,
     pub(super) frameworks: BTreeMap<String, FrameworkProfile>,
     pub(super) agents: BTreeMap<String, AgentProfile>,
     /// What each client holds, by agent, without allocation roles.
