@@ -80,7 +80,11 @@ const SCENARIOS: &[Scenario] = &[
         rows: &[
             ("M6: task rate with 20 state readers against none: 0.9", "task_rate_ratio", ""),
             ("M5: ten equal readers against one: 1.3", "ten_readers_wall_ratio", ""),
-            ("M5: time to the first byte at rest, p99: 20 ms", "rest_1_reader_first_byte_ms_p99", " ms"),
+            (
+                "M5: time to the first byte at rest, p99: 20 ms",
+                "rest_1_reader_first_byte_ms_p99",
+                " ms",
+            ),
         ],
     },
     Scenario {

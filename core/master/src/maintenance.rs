@@ -297,9 +297,9 @@ impl Master {
                         planned.down = true;
                     }
                 }
-                let down = |agent: &&Box<Agent>| self.maintenance.is_down(agent);
-                let agents = self.agents.registered.values().filter(down);
-                self.agents.unsettled.extend(agents.map(|agent| agent.id.clone()));
+                let agents = self.agents.registered.values();
+                let down = agents.filter(|agent| self.maintenance.is_down(agent));
+                self.agents.unsettled.extend(down.map(|agent| agent.id.clone()));
             }
             Change::Up(_, schedule) => {
                 self.maintenance.set_schedule(*schedule);
