@@ -48,5 +48,9 @@ pub const REQUEST_STALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// always taken, however big: a `SUBSCRIBED` event carries the state of a whole cluster.
 pub const STREAM_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// The same for a scheduler's stream. The answers to the reconciliation of 100,000 tasks come at once, and
+/// are 40 MB of JSON.
+pub const SCHEDULER_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// How long a stream that the daemon ended, or a connection at shutdown, may take to drain.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);

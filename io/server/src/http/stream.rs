@@ -6,14 +6,14 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::Frame;
 
 use super::STREAM_QUEUE_BYTES_MAX;
 use super::connection::ConnectionHandle;
 
-/// What a queued record costs beyond its bytes, so that many tiny records are bounded too.
-const RECORD_OVERHEAD_BYTES: usize = 64;
+/// Records that wait are put together into chunks of about this size: one is quicker to write than many.
+const CHUNK_BYTES: usize = 32 * 1024;
 
 /// Why a record was not queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,16 +22,52 @@ pub enum SendError {
     #[error("the stream is closed")]
     Closed,
     /// The reader is too slow; its connection is being closed.
-    #[error("the reader left more than {STREAM_QUEUE_BYTES_MAX} bytes unread")]
-    Overflow,
+    #[error("the reader left more than {0} bytes unread")]
+    Overflow(usize),
 }
 
 struct State {
     queue: VecDeque<Bytes>,
+    /// Small records behind the queue.
+    tail: BytesMut,
     queued_bytes: usize,
+    bytes_max: usize,
     finished: bool,
     closed: bool,
     waker: Option<Waker>,
+}
+
+impl State {
+    fn push(&mut self, chunk: Bytes) {
+        self.queued_bytes += chunk.len();
+        let is_alone = self.queue.is_empty() && self.tail.is_empty();
+        if is_alone || self.tail.len() + chunk.len() > CHUNK_BYTES {
+            if !self.tail.is_empty() {
+                let tail = std::mem::take(&mut self.tail).freeze();
+                self.queue.push_back(tail);
+            }
+            // Readers of one event share it as long as they keep up.
+            self.queue.push_back(chunk);
+        } else {
+            self.tail.extend_from_slice(&chunk);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        let chunk = match self.queue.pop_front() {
+            Some(chunk) => chunk,
+            None if self.tail.is_empty() => return None,
+            None => std::mem::take(&mut self.tail).freeze(),
+        };
+        self.queued_bytes = self.queued_bytes.saturating_sub(chunk.len());
+        Some(chunk)
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        self.queue = VecDeque::new();
+        self.tail = BytesMut::new();
+    }
 }
 
 struct Shared {
@@ -65,7 +101,9 @@ pub fn stream(
 ) -> (StreamSender, StreamBody) {
     let state = Mutex::new(State {
         queue: VecDeque::new(),
+        tail: BytesMut::new(),
         queued_bytes: 0,
+        bytes_max: STREAM_QUEUE_BYTES_MAX,
         finished: false,
         closed: false,
         waker: None,
@@ -77,6 +115,13 @@ pub fn stream(
 }
 
 impl StreamSender {
+    /// Changes how many bytes may wait.
+    #[must_use]
+    pub fn with_bytes_max(self, bytes_max: usize) -> Self {
+        self.shared.lock().bytes_max = bytes_max;
+        self
+    }
+
     /// Queues one chunk. Never waits.
     ///
     /// # Errors
@@ -87,16 +132,14 @@ impl StreamSender {
         if state.closed {
             return Err(SendError::Closed);
         }
-        let cost = chunk.len() + RECORD_OVERHEAD_BYTES;
-        if !state.queue.is_empty() && state.queued_bytes + cost > STREAM_QUEUE_BYTES_MAX {
-            state.closed = true;
-            state.queue = VecDeque::new();
+        if state.queued_bytes > 0 && state.queued_bytes + chunk.len() > state.bytes_max {
+            let bytes_max = state.bytes_max;
+            state.close();
             drop(state);
             self.shared.connection.abort();
-            return Err(SendError::Overflow);
+            return Err(SendError::Overflow(bytes_max));
         }
-        state.queued_bytes += cost;
-        state.queue.push_back(chunk);
+        state.push(chunk);
         if let Some(waker) = state.waker.take() {
             waker.wake();
         }
@@ -139,9 +182,7 @@ impl StreamBody {
             return Poll::Ready(Some(chunk));
         }
         let mut state = self.shared.lock();
-        if let Some(chunk) = state.queue.pop_front() {
-            state.queued_bytes =
-                state.queued_bytes.saturating_sub(chunk.len() + RECORD_OVERHEAD_BYTES);
+        if let Some(chunk) = state.pop() {
             return Poll::Ready(Some(chunk));
         }
         if state.finished || state.closed {
@@ -163,8 +204,7 @@ impl StreamBody {
 impl Drop for StreamBody {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.closed = true;
-        state.queue = VecDeque::new();
+        state.close();
         drop(state);
         self.shared.connection.drained();
         if let Some(on_close) = self.on_close.take() {
@@ -176,5 +216,42 @@ impl Drop for StreamBody {
 impl fmt::Debug for StreamBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamBody").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> State {
+        State {
+            queue: VecDeque::new(),
+            tail: BytesMut::new(),
+            queued_bytes: 0,
+            bytes_max: STREAM_QUEUE_BYTES_MAX,
+            finished: false,
+            closed: false,
+            waker: None,
+        }
+    }
+
+    #[test]
+    fn records_that_wait_are_put_together_in_order() {
+        let mut state = state();
+        let mut expected = Vec::new();
+        for number in 0..20_000_u32 {
+            let length = if number % 1000 == 7 { 3 * CHUNK_BYTES } else { 40 };
+            let record = number.to_le_bytes().repeat(length / 4);
+            expected.extend_from_slice(&record);
+            state.push(record.into());
+        }
+        assert_eq!(state.queued_bytes, expected.len());
+        let mut chunks = Vec::new();
+        while let Some(chunk) = state.pop() {
+            chunks.push(chunk);
+        }
+        assert_eq!(state.queued_bytes, 0);
+        assert!(chunks.concat() == expected, "records are lost or in another order");
+        assert!(chunks.len() < 100, "{} chunks", chunks.len());
     }
 }

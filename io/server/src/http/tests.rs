@@ -339,7 +339,7 @@ async fn a_reader_that_does_not_read_is_dropped() -> TestResult {
         }
         tokio::task::yield_now().await;
     }
-    assert_eq!(result, Err(stream::SendError::Overflow));
+    assert_eq!(result, Err(stream::SendError::Overflow(STREAM_QUEUE_BYTES_MAX)));
     tokio::time::timeout(Duration::from_secs(5), closings.recv()).await?;
     let answer = fixture.exchange(b"GET /empty HTTP/1.1\r\nHost: x\r\n\r\n").await?;
     assert!(answer.starts_with("HTTP/1.1 200 "), "others are served");

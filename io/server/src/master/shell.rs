@@ -19,8 +19,8 @@ use super::endpoint::MASTER_ACTOR;
 use super::storage::Storage;
 use super::streams::Streams;
 use crate::event_loop::{Clock, Inputs, Machine};
-use crate::http::StreamBody;
 use crate::http::stream::stream;
+use crate::http::{SCHEDULER_QUEUE_BYTES_MAX, STREAM_QUEUE_BYTES_MAX, StreamBody};
 
 /// What the master is surrounded by.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl Shell {
                 if let Some(Waiting { reply, stream: Some(pending) }) =
                     self.waiting.remove(&request)
                 {
-                    let body = self.open(pending);
+                    let body = self.open(pending, SCHEDULER_QUEUE_BYTES_MAX);
                     let _ = reply.send(Answer::Scheduler { stream_id, body });
                 }
             }
@@ -129,7 +129,7 @@ impl Shell {
                 if let Some(Waiting { reply, stream: Some(pending) }) =
                     self.subscribing.remove(&connection)
                 {
-                    let body = self.open(pending);
+                    let body = self.open(pending, STREAM_QUEUE_BYTES_MAX);
                     let heartbeat_seconds = heartbeat_interval.as_secs_f64();
                     let _ = reply.send(Answer::Operator { snapshot, heartbeat_seconds, body });
                 }
@@ -147,12 +147,13 @@ impl Shell {
         }
     }
 
-    fn open(&mut self, pending: PendingStream) -> StreamBody {
+    fn open(&mut self, pending: PendingStream, queue_bytes_max: usize) -> StreamBody {
         let inputs = self.around.inputs.clone();
         let connection = pending.connection;
         let (sender, body) = stream(pending.handle, move || {
             let _ = inputs.complete(Command::Event(Event::ConnectionClosed { connection }));
         });
+        let sender = sender.with_bytes_max(queue_bytes_max);
         self.streams.open(connection, sender, pending.content_type);
         body
     }

@@ -113,7 +113,7 @@ impl Streams {
             Ok(()) => return,
             // The end of the response is reported by its body.
             Err(SendError::Closed) => {}
-            Err(error @ SendError::Overflow) => {
+            Err(error @ SendError::Overflow(_)) => {
                 tracing::warn!(%connection, %error, "closing an event stream");
             }
         }
