@@ -45,6 +45,15 @@ pub struct RoleExplanation {
     pub explanation: Explanation,
 }
 
+/// What the offer constraints of a framework leave out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Excluded {
+    /// The roles that it has suppressed, constraints or not.
+    pub suppressed_roles: BTreeSet<String>,
+    /// The agents that do not meet its constraints, for each of its roles.
+    pub agents: BTreeMap<String, Vec<AgentId>>,
+}
+
 /// Why there is nothing to explain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExplainError {
@@ -99,11 +108,9 @@ impl Master {
         })
     }
 
-    /// For each framework and each of its roles, the agents that its offer constraints leave out.
+    /// What the offer constraints of each framework leave out. Asks all constraints about all agents.
     #[must_use]
-    pub fn excluded_by_constraints(
-        &self,
-    ) -> BTreeMap<FrameworkId, (BTreeSet<String>, BTreeMap<String, Vec<AgentId>>)> {
+    pub fn excluded_by_constraints(&self) -> BTreeMap<FrameworkId, Excluded> {
         let profiles: Vec<_> = self
             .agents
             .registered
@@ -118,7 +125,8 @@ impl Master {
                     .filter(|(_, profile)| constraints.is_some_and(|it| !it.admit(profile)));
                 (role.clone(), agents.map(|(id, _)| id.clone()).collect())
             });
-            (framework.suppressed_roles.clone(), roles.collect())
+            let suppressed_roles = framework.suppressed_roles.clone();
+            Excluded { suppressed_roles, agents: roles.collect() }
         };
         let frameworks = self.frameworks.registered.iter();
         frameworks.map(|(id, framework)| (id.clone(), excluded(framework))).collect()

@@ -105,14 +105,7 @@ impl MasterServer {
     /// The port is taken, or the registry cannot be used; the port is tried first.
     pub async fn start(options: MasterOptions) -> Result<RunningMaster, StartError> {
         let clock = Clock::start();
-        let (node, incoming) = Node::bind(NodeOptions {
-            ip: options.ip,
-            port: options.port,
-            advertise_ip: options.advertise_ip,
-            advertise_port: options.advertise_port,
-            ..NodeOptions::default()
-        })
-        .await?;
+        let (node, incoming) = Node::bind(node_options(&options)).await?;
         let address = node.address();
         let store = options.registry.clone();
         let opened = tokio::task::spawn_blocking(move || open_registry(&store)).await;
@@ -241,6 +234,16 @@ impl Drop for RunningMaster {
     fn drop(&mut self) {
         let _ = self.inputs.complete(Command::Stop);
         self.node.shutdown();
+    }
+}
+
+fn node_options(options: &MasterOptions) -> NodeOptions {
+    NodeOptions {
+        ip: options.ip,
+        port: options.port,
+        advertise_ip: options.advertise_ip,
+        advertise_port: options.advertise_port,
+        ..NodeOptions::default()
     }
 }
 

@@ -381,7 +381,6 @@ pub(crate) fn profile(framework: &Framework) -> allocator::FrameworkProfile {
         minimum_allocatable: minimum_allocatable(&framework.info),
         constraints: framework.constraints.clone(),
         active: framework.active(),
-        ..allocator::FrameworkProfile::default()
     }
 }
 

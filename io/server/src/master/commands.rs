@@ -50,7 +50,9 @@ pub(super) enum Command {
 }
 
 /// A question to the master, which also sends the answer to whoever asked.
-pub(super) struct Question(Box<dyn FnOnce(&Master, Timestamp) + Send>);
+pub(super) struct Question(Box<Ask>);
+
+type Ask = dyn FnOnce(&Master, Timestamp) + Send;
 
 impl Question {
     pub(super) fn new(ask: impl FnOnce(&Master, Timestamp) + Send + 'static) -> Self {

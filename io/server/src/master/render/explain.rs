@@ -1,9 +1,9 @@
 //! `/explain` and `/hierarchical-allocator(1)/offer_constraints_debug`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use master::explain::{
-    AgentSample, Cause, Competitor, FrameworkExplanation, Reason, RoleExplanation,
+    AgentSample, Cause, Competitor, Excluded, FrameworkExplanation, Reason, RoleExplanation,
 };
 use protocol::mesos::{AgentId, FrameworkId};
 use protocol::time::Timestamp;
@@ -272,20 +272,19 @@ const BELOW_MINIMUM: Words = Words::new(
     "lower the framework's offer_filters or --min_allocatable_resources",
 );
 
-/// For each framework, the roles it has suppressed, and by role the agents left out by constraints.
-pub(in crate::master) type Excluded =
-    BTreeMap<FrameworkId, (BTreeSet<String>, BTreeMap<String, Vec<AgentId>>)>;
-
 /// `/hierarchical-allocator(1)/offer_constraints_debug`.
-pub(in crate::master) fn offer_constraints_debug(frameworks: &Excluded) -> Vec<u8> {
+pub(in crate::master) fn offer_constraints_debug(
+    frameworks: &BTreeMap<FrameworkId, Excluded>,
+) -> Vec<u8> {
     document(|json| {
         json.key("frameworks").object(|json| {
-            for (id, (suppressed, roles)) in frameworks {
+            for (id, excluded) in frameworks {
                 json.key(&id.value).object(|json| {
-                    json.key("suppressed_roles")
-                        .array(|json| suppressed.iter().for_each(|role| json.string(role)));
+                    json.key("suppressed_roles").array(|json| {
+                        excluded.suppressed_roles.iter().for_each(|role| json.string(role));
+                    });
                     json.key("excluded_by_attribute_constraints").object(|json| {
-                        for (role, agents) in roles {
+                        for (role, agents) in &excluded.agents {
                             json.key(role)
                                 .array(|json| agents.iter().for_each(|it| json.string(&it.value)));
                         }
