@@ -32,6 +32,9 @@ const BATCH_MAX: usize = 512;
 /// Batches of events that wait for the loop before the connections they come from do.
 const INPUTS_MAX: usize = 256;
 
+/// How long the loop waits for something to happen before it looks whether its work is done.
+const TURN_MAX: Duration = Duration::from_millis(10);
+
 /// Messages to the master that may wait besides those of each agent and task.
 const QUEUE_MESSAGES_MAX: usize = 65_536;
 
@@ -228,6 +231,8 @@ impl Engine {
         self.use_held_offers(now);
         self.register_more(now);
         self.hurry_more(now);
+        // What is waited for may happen beside the loop, which then has nothing to wake it.
+        let limit = limit.min(now + TURN_MAX);
         let next = self.timers.next().map_or(limit, |due| due.min(limit));
         let wait = next.saturating_sub(now);
         tokio::select! {

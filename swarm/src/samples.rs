@@ -42,6 +42,11 @@ impl Samples {
         }
     }
 
+    /// The longest of the samples that were kept.
+    pub(crate) fn longest(&self) -> Duration {
+        Duration::from_nanos(self.nanos.iter().copied().max().unwrap_or(0))
+    }
+
     /// How many were recorded.
     pub(crate) fn count(&self) -> u64 {
         self.taken

@@ -1,6 +1,6 @@
 //! Readers of the whole state: what they wait for it, and what they cost the cluster.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Run;
@@ -25,6 +25,19 @@ struct Reads {
 }
 
 type Shared = Arc<Mutex<Reads>>;
+
+fn lock(reads: &Shared) -> MutexGuard<'_, Reads> {
+    reads.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Reads {
+    fn append(&mut self, other: &Self) {
+        self.first_byte.append(&other.first_byte);
+        self.total.append(&other.total);
+        self.bytes += other.bytes;
+        self.failures += other.failures;
+    }
+}
 
 pub(super) async fn run(options: Readers) -> anyhow::Result<Report> {
     if options.readers == 0 {
@@ -71,7 +84,7 @@ pub(super) async fn run(options: Readers) -> anyhow::Result<Report> {
 }
 
 fn report_reads(run: &mut Run, name: &str, reads: &Shared, seconds: f64) {
-    let reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
+    let reads = lock(reads);
     let count = reads.total.count();
     run.report.set_number(&format!("{name}s_per_second"), Some(per_second(count, seconds)));
     run.report.set_percentiles(&format!("{name}_first_byte"), &reads.first_byte);
@@ -92,18 +105,21 @@ async fn rest(run: &mut Run, path: &str, patience: Duration) -> anyhow::Result<(
         let mut wall = Duration::ZERO;
         let before = run.process.and_then(|process| process.usage());
         for _ in 0..ROUNDS {
+            let round = Shared::default();
             let tasks: Vec<_> = (0..readers)
                 .map(|_| {
                     let reader = Reader::new(run.engine.server.clone(), patience);
-                    tokio::spawn(read_once(reader, path.to_owned(), Arc::clone(&reads)))
+                    tokio::spawn(read_once(reader, path.to_owned(), Arc::clone(&round)))
                 })
                 .collect();
-            wall += run
-                .engine
+            run.engine
                 .run_until("the readers", |_| {
                     tasks.iter().all(tokio::task::JoinHandle::is_finished)
                 })
                 .await?;
+            let round = std::mem::take(&mut *lock(&round));
+            wall += round.total.longest();
+            lock(&reads).append(&round);
         }
         let after = run.process.and_then(|process| process.usage());
         let cpu = before.zip(after).map(|(before, after)| after.cpu.saturating_sub(before.cpu));
@@ -134,7 +150,7 @@ async fn read_once(mut reader: Reader, path: String, reads: Shared) {
 }
 
 fn note(reads: &Shared, answer: std::io::Result<Answer>) {
-    let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut reads = lock(reads);
     match answer {
         Ok(answer) if answer.status == 200 => {
             reads.first_byte.record(answer.first_byte);
