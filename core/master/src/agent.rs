@@ -11,6 +11,7 @@ mod update;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use protocol::master;
 use protocol::mesos::agent_info::Capability;
 use protocol::mesos::agent_info::capability::Type;
 use protocol::mesos::{
@@ -21,6 +22,7 @@ use protocol::pid::Pid;
 use protocol::time::Timestamp;
 use resources::Resources;
 
+use crate::event::RequestId;
 use crate::flat::FlatMap;
 use crate::registry::Participation;
 use crate::timer::TimerKey;
@@ -204,6 +206,8 @@ pub(crate) struct Agents {
     pub(crate) gone: BTreeMap<AgentId, Timestamp>,
     /// Registered agents that may be due to leave, or to count as drained, once no write is under way.
     pub(crate) unsettled: BTreeSet<AgentId>,
+    /// Calls of operators that wait until what is written about their agent is durable; bounded.
+    pub(crate) deferred: Vec<(RequestId, Box<master::Call>)>,
     /// Agents waiting to be marked unreachable.
     pub(crate) removals: Removals,
 }

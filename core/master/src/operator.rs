@@ -21,6 +21,9 @@ impl Master {
         call: master::Call,
         principal: Option<&str>,
     ) {
+        let Some(call) = self.defer_agent_call(request, call) else {
+            return;
+        };
         let response = match call.r#type.unwrap_or(Type::Unknown) {
             Type::Teardown => match &call.teardown {
                 Some(call) => return self.operator_teardown(request, &call.framework_id),

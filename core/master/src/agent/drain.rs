@@ -2,6 +2,7 @@
 //! (`DRAIN_AGENT`, `DEACTIVATE_AGENT` and `REACTIVATE_AGENT` in Mesos' `src/master/http.cpp`).
 
 use protocol::internal::DrainSlaveMessage;
+use protocol::master;
 use protocol::master::call::DrainAgent;
 use protocol::mesos::{AgentId, DrainConfig, DrainInfo, DrainState, DurationInfo};
 use protocol::messages::MasterToAgent;
@@ -12,6 +13,9 @@ use crate::durable::AfterWrite;
 use crate::effect::{Effect, Response};
 use crate::event::RequestId;
 use crate::registry::{AgentRecord, AgentStanding, Participation, agent_change};
+
+/// How many calls may wait for writes about their agents.
+const DEFERRED_CALLS_MAX: usize = 1000;
 
 impl Agent {
     /// Whether it was told to drain and has something left.
@@ -215,8 +219,47 @@ impl Master {
         }
     }
 
+    /// Keeps a call for later if another change of its agent is being written; gives it back
+    /// otherwise.
+    pub(crate) fn defer_agent_call(
+        &mut self,
+        request: RequestId,
+        call: master::Call,
+    ) -> Option<master::Call> {
+        if !self.must_wait(&call) {
+            return Some(call);
+        }
+        if self.agents.deferred.len() < DEFERRED_CALLS_MAX {
+            self.agents.deferred.push((request, Box::new(call)));
+        } else {
+            let text = "Too many calls about agents are under way".to_owned();
+            let response = Response::ServiceUnavailable(text);
+            self.effects.push(Effect::Respond { request, response });
+        }
+        None
+    }
+
+    /// Whether the call is about an agent of which something else is being written. An agent that is
+    /// on its way out is refused by each call in its own words.
+    fn must_wait(&self, call: &master::Call) -> bool {
+        let about = call.drain_agent.as_ref().map(|it| &it.agent_id);
+        let about = about.or(call.deactivate_agent.as_ref().map(|it| &it.agent_id));
+        let about = about.or(call.reactivate_agent.as_ref().map(|it| &it.agent_id));
+        let about = about.or(call.mark_agent_gone.as_ref().map(|it| &it.agent_id));
+        match about.and_then(|id| self.agents.transitions.get(id)) {
+            Some(Transition::Reregistering | Transition::Updating) => true,
+            Some(Transition::MarkingUnreachable | Transition::Removing) => {
+                call.mark_agent_gone.is_none()
+            }
+            Some(Transition::MarkingGone) | None => false,
+        }
+    }
+
     /// Takes the next step with agents that wait for one, unless a write about them is under way.
     pub(crate) fn settle_agents(&mut self) {
+        for (request, call) in std::mem::take(&mut self.agents.deferred) {
+            self.operator_call(request, *call, None);
+        }
         for id in std::mem::take(&mut self.agents.unsettled) {
             if self.agents.transitions.contains_key(&id) {
                 self.agents.unsettled.insert(id);

@@ -365,3 +365,33 @@ fn tasks_of_an_unreachable_agent_end_when_it_is_declared_gone() {
         assert_eq!(framework.completed_tasks[0].state, expected);
     }
 }
+
+#[test]
+fn calls_wait_for_what_is_written_about_their_agent() {
+    let mut cluster = Cluster::new();
+    let agent = cluster.add_agent(1);
+    cluster.writes_complete = false;
+    let mut returning = reregistration(&agent);
+    returning.slave.attributes = vec![protocol::mesos::Attribute {
+        name: "rack".to_owned(),
+        r#type: protocol::mesos::value::Type::Text,
+        text: Some(protocol::mesos::value::Text { value: "r1".to_owned(), ..Default::default() }),
+        ..Default::default()
+    }];
+    cluster.agent_message(&agent.pid, returning);
+    for call in [deactivate(&agent.id), reactivate(&agent.id), drain(&agent.id, None, false)] {
+        assert_eq!(cluster.operate(call).0, None, "it waits");
+    }
+    let effects = cluster.complete_writes();
+    let answers: Vec<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Respond { response, .. } => Some(response.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(answers, [Response::Ok, Response::Ok, Response::Ok]);
+    let view = cluster.master.snapshot();
+    assert_eq!(view.agents[&agent.id].info.attributes.len(), 1);
+    assert_eq!(state(&mut cluster, &agent.id), Some(DrainState::Drained));
+}
