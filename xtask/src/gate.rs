@@ -19,17 +19,17 @@ struct Kernel {
 /// with a reason in the commit.
 const KERNELS: &[Kernel] = &[
     // 1,000 agents offered to 100 frameworks that have declined five times.
-    kernel("allocator", "decline", 22_500_000),
+    kernel("allocator", "decline", 18_200_000),
     // A thousand cycles in which nothing changed.
     kernel("allocator", "idle", 130_000),
     // 100 agents of 1,000 and of 10,000 became free: the same, up to a third.
-    kernel("allocator", "changed-1000", 1_700_000),
-    kernel("allocator", "changed-10000", 1_700_000),
+    kernel("allocator", "changed-1000", 1_400_000),
+    kernel("allocator", "changed-10000", 1_400_000),
     // 300 agents fill the quotas of 300 roles.
     kernel("allocator", "quota", 14_500_000),
     // Twice reserve and unreserve on an agent with 1,600 reservations.
     kernel("allocator", "reserve-operator", 650_000),
-    kernel("allocator", "reserve-framework", 800_000),
+    kernel("allocator", "reserve-framework", 680_000),
     // An agent's reregistration with 100 tasks.
     kernel("protocol", "encode-protobuf", 285_000),
     kernel("protocol", "decode-protobuf", 2_650_000),

@@ -305,7 +305,15 @@ impl Pair {
             SorterPolicy::Random => return Ok(self.follow()),
         }
         let expected = self.reference.allocate(now, &agents);
+        let before = QUOTA_ROLES.map(|role| self.cluster.allocator.quota_consumed(role));
         let allocations = self.cluster.allocate_whole();
+        for (role, before) in QUOTA_ROLES.into_iter().zip(before) {
+            let after = self.cluster.allocator.quota_consumed(role);
+            let Some(quota) = self.reference.quotas.get(role) else { continue };
+            for (name, limit) in quota.limits.iter() {
+                prop_assert!(after.get(name) <= limit.max(before.get(name)), "{role} {after}");
+            }
+        }
         let actual: BTreeMap<_, _> = allocations
             .iter()
             .map(|it| {
@@ -388,6 +396,46 @@ proptest! {
         let (mut first, mut second) = (Pair::new(policy), Pair::new(policy));
         for step in &steps {
             prop_assert_eq!(first.take(step)?, second.take(step)?);
+        }
+    }
+
+    /// Whoever is below its guarantee and refuses nothing leaves none of what it misses to others.
+    #[test]
+    fn guarantees_are_met_while_there_are_resources(
+        totals in proptest::collection::vec((1..5_u32, 1..5_u32), 1..8),
+        guarantees in proptest::collection::vec((0..9_u32, 0..9_u32), 3),
+        is_late in any::<bool>(),
+    ) {
+        let mut cluster = Cluster::new();
+        let roles = ["a", "b", "c"];
+        for (role, (cpus, mem)) in roles.into_iter().zip(&guarantees) {
+            let guarantees = quantities(&format!("cpus:{cpus};mem:{mem}"));
+            cluster.allocator.set_quota(role, Quota { guarantees, ..Quota::default() });
+        }
+        cluster.add_framework("other", &["d"]);
+        for (number, (cpus, mem)) in totals.iter().enumerate() {
+            cluster.add_agent(&format!("A{number}"), &format!("cpus:{cpus};mem:{mem}"));
+        }
+        if is_late {
+            cluster.allocate();
+        }
+        for role in roles {
+            cluster.add_framework(role, &[role]);
+        }
+        cluster.allocate();
+        let free: Resources = (0..totals.len())
+            .map(|number| cluster.allocator.available(&agent(&format!("A{number}"))).unwrap())
+            .sum();
+        let all: u32 = totals.iter().map(|(cpus, _)| cpus).sum();
+        let guaranteed: u32 = guarantees.iter().map(|(cpus, _)| cpus).sum();
+        for (role, (cpus, mem)) in roles.into_iter().zip(&guarantees) {
+            let wanted = quantities(&format!("cpus:{cpus};mem:{mem}"));
+            let missing = wanted.saturating_sub(&cluster.allocator.quota_consumed(role));
+            for (name, amount) in missing.iter() {
+                prop_assert!(free.scalar(name).is_zero(), "{role} misses {amount} of {name}");
+            }
+            // What was held back is there for those who come later.
+            prop_assert!(all < guaranteed || missing.get("cpus").is_zero());
         }
     }
 
