@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use master::{Config, ConnectionId, Effect, Event, Master, RequestId};
-use protocol::internal::{RegisterSlaveMessage, UpdateOperationStatusMessage};
+use protocol::internal::{PongSlaveMessage, RegisterSlaveMessage, UpdateOperationStatusMessage};
 use protocol::master as api;
 use protocol::mesos::offer::Operation;
 use protocol::mesos::offer::operation::{Reserve, Type, Unreserve};
@@ -195,6 +195,11 @@ impl Cluster {
     fn agent_hears(&mut self, message: MasterToAgent) {
         match message {
             MasterToAgent::SlaveRegistered(message) => self.agent = message.slave_id,
+            MasterToAgent::PingSlave(_) => {
+                let from = self.pid.clone();
+                let pong = Box::new(PongSlaveMessage::default().into());
+                self.event(Event::AgentMessage { from, message: pong });
+            }
             MasterToAgent::ApplyOperation(message) => {
                 let status = OperationStatus {
                     state: OperationState::OperationFinished,
@@ -259,7 +264,7 @@ impl Cluster {
             principal: None,
         });
         // The unused rest is refused for five seconds.
-        self.now = self.now + Duration::from_secs(6);
+        self.now += Duration::from_secs(6);
         self.settle(Vec::new());
         let offers = std::mem::take(&mut self.offers);
         self.offers = self.merged(offers);
@@ -285,7 +290,7 @@ impl Cluster {
             call: Box::new(call),
             principal: None,
         });
-        self.now = self.now + Duration::from_secs(6);
+        self.now += Duration::from_secs(6);
         self.settle(Vec::new());
         std::mem::take(&mut self.offers)
     }
@@ -305,32 +310,36 @@ impl Cluster {
     }
 }
 
-fn time(mut round: impl FnMut(u32)) -> Duration {
-    let start = Instant::now();
+/// The processor time of this thread, so that what else runs on the machine does not count.
+fn processor_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split_whitespace().next().and_then(|first| first.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+fn time(name: &str, mut round: impl FnMut(u32)) -> Duration {
+    let (start, before) = (Instant::now(), processor_time());
     for number in 0..ROUNDS {
         round(1_000_000 + number);
     }
-    start.elapsed()
+    let took = processor_time() - before;
+    println!("{name}: {took:>10.1?} of processor time, {:>10.1?} on the clock", start.elapsed());
+    took
 }
 
 fn main() {
+    println!("{ROUNDS} x reserve and unreserve, {RESERVATIONS} reservations on the agent");
     let mut cluster = Cluster::new();
-    let operator = time(|number| cluster.operator_round(number));
-    println!("operator,  nobody subscribed:   {operator:>10.1?}");
+    let operator = time("operator, nobody subscribed", |number| cluster.operator_round(number));
     cluster.subscribe();
-    let rescinding = time(|number| cluster.operator_round(number));
-    println!("operator,  offers are rescinded: {rescinding:>10.1?}");
-    cluster.now = cluster.now + Duration::from_secs(6);
+    let rescinding = time("operator, offers rescinded ", |number| cluster.operator_round(number));
+    cluster.now += Duration::from_secs(6);
     cluster.settle(Vec::new());
     let offers = std::mem::take(&mut cluster.offers);
     cluster.offers = cluster.merged(offers);
-    let framework = time(|number| cluster.framework_round(number));
-    println!("framework, offered again:        {framework:>10.1?}");
-    println!("(each {ROUNDS} x reserve and unreserve, {RESERVATIONS} reservations on the agent)");
-    assert!(cluster.accepted > 0, "calls were answered");
-    for (name, took) in
-        [("operator", operator), ("rescinding", rescinding), ("framework", framework)]
-    {
-        assert!(took <= LIMIT, "{name}: {took:?} is more than {LIMIT:?}");
+    let framework = time("framework, offered again   ", |number| cluster.framework_round(number));
+    assert!(cluster.accepted > 2 * 2 * ROUNDS, "every call was answered");
+    for took in [operator, rescinding, framework] {
+        assert!(took <= LIMIT, "{took:?} is more than {LIMIT:?}");
     }
 }
