@@ -13,6 +13,7 @@ pub(crate) fn bench() -> Result<()> {
     for name in CRATES {
         run(cargo(&["bench", "--package", name, "--benches"]))?;
     }
+    run(cargo(&["bench", "--package", "master", "--bench", "reservations"]))?;
     run(cargo(&["build", "--release", "--package", "meseta"]))?;
     let mut processes = cargo(&["bench", "--package", "tests", "--bench", "processes"]);
     processes.env("MESETA_BINARY", target_folder()?.join("release/meseta"));
