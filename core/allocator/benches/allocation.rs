@@ -207,6 +207,28 @@ fn explain(report: &Report, agents: usize) {
     report.row("explain", agents, 10, &figures);
 }
 
+/// Resident memory of this process in bytes; zero where Linux does not say.
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = text.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok());
+    pages.unwrap_or(0) * 4096
+}
+
+/// What agents with nothing on them and frameworks that hold nothing take.
+fn memory(report: &Report, count: usize) {
+    let mut cluster = Cluster::new();
+    let before = resident();
+    cluster.add_agents(count, AGENT, |_| Vec::new());
+    assert!(cluster.allocate().is_empty());
+    let with_agents = resident();
+    cluster.add_frameworks(count, |_| "*".to_owned());
+    let all = resident();
+    let each = |from: usize, to: usize| to.saturating_sub(from) as f64 / count as f64;
+    let figures =
+        [("agent_bytes", each(before, with_agents)), ("framework_bytes", each(with_agents, all))];
+    report.row("memory", count, count, &figures);
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let report = Report { json: arguments.iter().any(|it| it == "--json") };
@@ -233,6 +255,9 @@ fn main() {
     if wanted("reserve") {
         reservations(&report, 800);
         reservations(&report, 6_400);
+    }
+    if wanted("memory") {
+        memory(&report, 100_000);
     }
     if wanted("revive") {
         revive(&report, 10_000, 200);
