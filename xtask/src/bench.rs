@@ -6,7 +6,7 @@ use crate::command::{cargo, run};
 use crate::test::target_folder;
 
 /// Benchmarks of single crates: instruction-bound work, no sockets.
-const CRATES: &[&str] = &["protocol", "resources", "allocator", "libprocess"];
+const CRATES: &[&str] = &["protocol", "resources", "allocator", "master", "libprocess"];
 
 /// Runs the benchmarks of the crates, then those of whole processes.
 pub(crate) fn bench() -> Result<()> {
