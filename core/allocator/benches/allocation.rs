@@ -12,8 +12,16 @@ mod cluster;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use allocator::Allocation;
+use allocator::{
+    Allocation, ConstraintLimits, FrameworkCapabilities, FrameworkProfile, OfferConstraints,
+};
 use cluster::{AGENT, Cluster, REFUSE_FOR_GOOD, framework};
+use protocol::scheduler::attribute_constraint::predicate::TextMatches;
+use protocol::scheduler::attribute_constraint::selector::PseudoattributeType;
+use protocol::scheduler::attribute_constraint::{Predicate, Selector};
+use protocol::scheduler::offer_constraints::RoleConstraints;
+use protocol::scheduler::offer_constraints::role_constraints::Group;
+use protocol::scheduler::{self, AttributeConstraint};
 
 /// Wall clock and processor time.
 #[derive(Clone, Copy, Default)]
@@ -54,7 +62,7 @@ impl Report {
             let figures: Vec<String> =
                 figures.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
             println!(
-                "{name:<10}{agents:>9} agents{frameworks:>8} frameworks   {}",
+                "{name:<12}{agents:>8} agents{frameworks:>8} frameworks   {}",
                 figures.join("  ")
             );
         }
@@ -207,6 +215,7 @@ fn explain(report: &Report, agents: usize) {
     report.row("explain", agents, 10, &figures);
 }
 
+<<<<<<< HEAD
 /// Resident memory of this process in bytes; zero where Linux does not say.
 fn resident() -> usize {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -227,6 +236,51 @@ fn memory(report: &Report, count: usize) {
     let figures =
         [("agent_bytes", each(before, with_agents)), ("framework_bytes", each(with_agents, all))];
     report.row("memory", count, count, &figures);
+=======
+/// Everything is free; each framework wants agents of another name.
+fn constrained(agents: usize, frameworks: usize) -> Cluster {
+    let mut cluster = Cluster::new();
+    cluster.add_agents(agents, AGENT, |_| Vec::new());
+    for number in 0..frameworks {
+        let regex = format!("rack-{number}-[0-9]+");
+        let text_matches = Some(TextMatches { regex, ..Default::default() });
+        let hostname = Some(PseudoattributeType::Hostname);
+        let constraint = AttributeConstraint {
+            selector: Selector { pseudoattribute_type: hostname, ..Default::default() },
+            predicate: Predicate { text_matches, ..Default::default() },
+            ..Default::default()
+        };
+        let group = Group { attribute_constraints: vec![constraint], ..Default::default() };
+        let constraints = RoleConstraints { groups: vec![group], ..Default::default() };
+        let role_constraints = [("*".to_owned(), constraints)].into();
+        let wire = scheduler::OfferConstraints { role_constraints, ..Default::default() };
+        let constraints = OfferConstraints::compile(&wire, &ConstraintLimits::default());
+        let profile = FrameworkProfile {
+            roles: BTreeSet::from(["*".to_owned()]),
+            capabilities: FrameworkCapabilities { multi_role: true, ..Default::default() },
+            constraints: constraints.expect("the expression is valid"),
+            active: true,
+            ..FrameworkProfile::default()
+        };
+        cluster.allocator.add_framework(&framework(number), profile, &[]);
+    }
+    cluster
+}
+
+/// No agent meets the constraints of any framework; then all of them change.
+fn constraints(report: &Report, agents: usize, frameworks: usize) {
+    let mut cluster = constrained(agents, frameworks);
+    let mut look = || {
+        let (allocations, spent) = measure(|| cluster.allocate());
+        assert!(allocations.is_empty());
+        for number in 0..agents {
+            cluster.allocator.clear_agent_filters(&cluster::agent(number));
+        }
+        milliseconds(spent.processor)
+    };
+    let figures = [("first_cpu_ms", look()), ("again_cpu_ms", look())];
+    report.row("constraints", agents, frameworks, &figures);
+>>>>>>> ec0ae94 (allocator: a benchmark of constraints)
 }
 
 fn main() {
@@ -244,6 +298,9 @@ fn main() {
     }
     if wanted("roles") {
         roles(&report, 3_000, 3_000);
+    }
+    if wanted("constraints") {
+        constraints(&report, 10_000, 1_000);
     }
     if wanted("explain") {
         explain(&report, 50_000);
