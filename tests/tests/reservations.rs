@@ -259,6 +259,12 @@ fn feedback_is_repeated_by_a_killed_agent_until_it_is_acknowledged() {
         let left = operations_at(&cluster.address) + operations_at(&cluster.agents[0].address);
         (left == 0).then_some(())
     });
+    // Until that is on disk as well, a killed agent would rightly tell it once more.
+    let path = cluster.agents[0].work_dir.join("meta/resources/resources_and_operations.state");
+    wait_until("the disk to forget the operation", LIMIT, || {
+        let content = fs::read(&path).ok()?;
+        (!content.windows(7).any(|bytes| bytes == b"reserve")).then_some(())
+    });
     cluster.restart_agent(0);
     cluster.wait_for_agents();
     assert_eq!(reserved_disk(&cluster), Some(10.0));
