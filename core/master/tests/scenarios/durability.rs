@@ -68,7 +68,7 @@ fn a_framework_ends_when_its_removal_is_written_and_not_before() {
 #[test]
 fn a_removal_that_was_never_written_has_not_happened() {
     let info = FrameworkInfo { failover_timeout: Some(600.0), ..framework_info("jobs") };
-    let (mut cluster, agent, scheduler, offer) = Cluster::with_offer(info.clone());
+    let (mut cluster, agent, scheduler, offer) = Cluster::with_offer(info);
     cluster.running_task(&agent, &scheduler, &offer, "t");
     let framework = cluster.master.snapshot().frameworks[&scheduler.id].clone();
     cluster.writes_complete = false;
