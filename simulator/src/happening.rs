@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use master::ConnectionId;
-use protocol::mesos::{ContainerId, OfferId, TaskId, TaskStatus};
+use protocol::mesos::{ContainerId, OfferId, OperationStatus, TaskId, TaskStatus};
 use protocol::messages::{AgentToMaster, MasterToAgent};
 use protocol::pid::Pid;
 use protocol::{executor, scheduler};
@@ -97,6 +97,13 @@ pub(crate) enum Happening {
     SchedulerAcknowledge { scheduler: usize, life: u32, status: Box<TaskStatus> },
     /// A scheduler asks about tasks it is unsure of.
     SchedulerReconcile { scheduler: usize, life: u32 },
+
+    /// A scheduler acknowledges an update of an operation.
+    OperationAcknowledge { scheduler: usize, life: u32, status: Box<OperationStatus> },
+    /// A scheduler answers a request to give up an agent.
+    InverseAnswer { scheduler: usize, life: u32, offer: OfferId },
+    /// An operator thinks of something to do.
+    OperatorIdea,
 
     /// Something goes wrong.
     Fault,

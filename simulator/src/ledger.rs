@@ -26,6 +26,10 @@ pub(crate) struct Ledger {
     pub(crate) started: BTreeSet<TaskId>,
     /// Frameworks that the master told agents to shut down.
     pub(crate) removed: BTreeSet<FrameworkId>,
+    /// Agents that the master told to shut down: what they had not delivered yet may be gone.
+    pub(crate) shut_down: BTreeSet<usize>,
+    /// Which host a task was sent to.
+    pub(crate) hosts: BTreeMap<TaskId, usize>,
     /// Which framework launched a task.
     pub(crate) owners: BTreeMap<TaskId, Owner>,
 }

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use crate::random::Random;
 
+mod policy;
+
+pub use policy::Policy;
+
 /// What a run is told.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -58,6 +62,47 @@ pub enum Sabotage {
     ForgetfulDisks,
     /// Executors' ends are reported as if their tasks ran again.
     RepeatOldUpdates,
+    /// What is reserved for one role is offered to another.
+    OfferForeignReservations,
+    /// Agents that operators took out are offered.
+    OfferExcludedAgents,
+    /// The master does not hear of what frameworks want of agents.
+    ForgetConstraints,
+    /// The master has higher limits than the operator asked for.
+    RaiseLimits,
+    /// The master has no guarantees.
+    ForgetGuarantees,
+    /// Frameworks are told nothing of their operations.
+    SwallowOperationUpdates,
+    /// Frameworks are asked to give up agents for which nothing is planned.
+    InviteUnscheduled,
+    /// The master does not hear that agents are to be drained.
+    ForgetDrains,
+    /// The master forgets what operations did to an agent.
+    ForgetOperations,
+}
+
+impl Sabotage {
+    /// Whether it shows only in a run with every policy.
+    #[must_use]
+    pub fn needs_policies(self) -> bool {
+        match self {
+            Self::SwallowTerminalUpdates
+            | Self::LaunchTwice
+            | Self::ForgetfulRegistry
+            | Self::ForgetfulDisks
+            | Self::RepeatOldUpdates => false,
+            Self::OfferForeignReservations
+            | Self::OfferExcludedAgents
+            | Self::ForgetConstraints
+            | Self::RaiseLimits
+            | Self::ForgetGuarantees
+            | Self::SwallowOperationUpdates
+            | Self::InviteUnscheduled
+            | Self::ForgetDrains
+            | Self::ForgetOperations => true,
+        }
+    }
 }
 
 /// All kinds of sabotage, with the names the command line has for them.
@@ -67,6 +112,15 @@ pub const SABOTAGE: &[(&str, Sabotage)] = &[
     ("forgetful-registry", Sabotage::ForgetfulRegistry),
     ("forgetful-disks", Sabotage::ForgetfulDisks),
     ("repeat-old-updates", Sabotage::RepeatOldUpdates),
+    ("offer-foreign-reservations", Sabotage::OfferForeignReservations),
+    ("offer-excluded-agents", Sabotage::OfferExcludedAgents),
+    ("forget-constraints", Sabotage::ForgetConstraints),
+    ("raise-limits", Sabotage::RaiseLimits),
+    ("forget-guarantees", Sabotage::ForgetGuarantees),
+    ("swallow-operation-updates", Sabotage::SwallowOperationUpdates),
+    ("invite-unscheduled", Sabotage::InviteUnscheduled),
+    ("forget-drains", Sabotage::ForgetDrains),
+    ("forget-operations", Sabotage::ForgetOperations),
 ];
 
 /// What differs from seed to seed.
@@ -94,6 +148,8 @@ pub struct Settings {
     pub slow: u64,
     /// How many executors in a thousand are the framework's own.
     pub custom_executors: u64,
+    /// What operators and frameworks do beyond launching tasks.
+    pub policy: Policy,
 }
 
 impl Settings {
@@ -103,6 +159,9 @@ impl Settings {
         let agents = usize::try_from(random.between(1, 4)).unwrap_or(1);
         let frameworks = usize::try_from(random.between(1, 3)).unwrap_or(1);
         let faults = if options.faults { 1 } else { 0 };
+        // A sequence of its own, so that a policy more or less leaves the rest of a run as it is.
+        let mut policies = Random::new(random.clone().number());
+        let all = options.sabotage.is_some_and(Sabotage::needs_policies);
         Self {
             agents: options.agents.unwrap_or(agents),
             frameworks: options.frameworks.unwrap_or(frameworks),
@@ -115,6 +174,7 @@ impl Settings {
             doubled: random.between(0, 60) * faults,
             slow: random.between(0, 100),
             custom_executors: [0, 200, 1000][random.index(3)],
+            policy: Policy::draw(&mut policies, all),
         }
     }
 }

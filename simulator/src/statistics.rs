@@ -18,6 +18,20 @@ pub struct Statistics {
     pub tasks_ended_otherwise: u64,
     /// How often a framework was told that a task is unreachable.
     pub tasks_unreachable: u64,
+    /// Offers made.
+    pub offers: u64,
+    /// Inverse offers made.
+    pub inverse_offers: u64,
+    /// Operations that frameworks asked for.
+    pub operations: u64,
+    /// Operations whose framework was told that they finished.
+    pub operations_finished: u64,
+    /// Calls of operators.
+    pub operator_calls: u64,
+    /// Calls of operators that did what they were to do.
+    pub operator_calls_done: u64,
+    /// Agents that were drained at the end.
+    pub agents_drained: u64,
     /// Agents of which the master counts more as used than is, when all is at rest.
     pub agents_overcounted: u64,
 }
@@ -44,6 +58,13 @@ impl Statistics {
         self.tasks_finished += other.tasks_finished;
         self.tasks_ended_otherwise += other.tasks_ended_otherwise;
         self.tasks_unreachable += other.tasks_unreachable;
+        self.offers += other.offers;
+        self.inverse_offers += other.inverse_offers;
+        self.operations += other.operations;
+        self.operations_finished += other.operations_finished;
+        self.operator_calls += other.operator_calls;
+        self.operator_calls_done += other.operator_calls_done;
+        self.agents_drained += other.agents_drained;
         self.agents_overcounted += other.agents_overcounted;
     }
 }

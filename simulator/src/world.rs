@@ -13,6 +13,7 @@ use crate::trace::Log;
 
 use self::agent_host::AgentHost;
 use self::master_host::MasterHost;
+use self::operator::Operator;
 use self::scheduler::Scheduler;
 
 mod agent_host;
@@ -21,6 +22,9 @@ mod container;
 mod executor;
 mod fault;
 mod master_host;
+mod offered;
+mod operation;
+mod operator;
 mod registry;
 mod scheduler;
 mod settle;
@@ -45,6 +49,7 @@ pub struct World {
     master: MasterHost,
     agents: Vec<AgentHost>,
     schedulers: Vec<Scheduler>,
+    operator: Operator,
     ledger: Ledger,
     statistics: Statistics,
     log: Log,
@@ -77,8 +82,9 @@ impl World {
         let mut random = Random::new(seed);
         let settings = Settings::draw(&mut random, &options);
         let agents = (0..settings.agents).map(|index| AgentHost::new(index, &mut random)).collect();
-        let schedulers =
-            (0..settings.frameworks).map(|index| Scheduler::new(index, &mut random)).collect();
+        let schedulers = (0..settings.frameworks)
+            .map(|index| Scheduler::new(index, &settings.policy, &mut random))
+            .collect();
         let mut world = Self {
             log: Log::new(options.trace),
             options,
@@ -89,6 +95,7 @@ impl World {
             master: MasterHost::new(),
             agents,
             schedulers,
+            operator: Operator::default(),
             ledger: Ledger::default(),
             statistics: Statistics::default(),
             violation: None,
@@ -108,6 +115,9 @@ impl World {
         }
         for scheduler in 0..self.schedulers.len() {
             self.plan(0, 3_000, Happening::SchedulerStart { scheduler });
+        }
+        if self.settings.policy.is_operated() {
+            self.plan(1_000, 5_000, Happening::OperatorIdea);
         }
         if self.options.faults {
             self.plan(1_000, 10_000, Happening::Fault);
@@ -136,6 +146,7 @@ impl World {
         self.log.write(|| format!("{now} {happening:?}"));
         self.dispatch(happening);
         self.check_master();
+        self.check_quota();
         if !self.healing && self.statistics.steps >= self.options.steps {
             self.heal();
         }
@@ -209,7 +220,10 @@ impl World {
             | Happening::SchedulerIdea { .. }
             | Happening::SchedulerAnswer { .. }
             | Happening::SchedulerAcknowledge { .. }
+            | Happening::OperationAcknowledge { .. }
+            | Happening::InverseAnswer { .. }
             | Happening::SchedulerReconcile { .. }) => self.dispatch_scheduling(scheduling),
+            Happening::OperatorIdea => self.operator_idea(),
             Happening::Fault => self.fault(),
             Happening::Inspection => self.inspect(),
         }

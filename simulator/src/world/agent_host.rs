@@ -11,12 +11,13 @@ use agent::config::{
 };
 use agent::event::{ConnectionId, Leader, RequestId};
 use agent::{Agent, Config, Effect, Event, WriteId};
+use master::registry::AgentStanding;
 use protocol::internal::StatusUpdateRecord;
 use protocol::mesos::{self, ContainerId};
 use protocol::messages::AgentToMaster;
 use protocol::pid::Pid;
 use protocol::time::Timestamp;
-use resources::Resources;
+use resources::{Attributes, Resources};
 
 use crate::happening::{ExecutorEvent, Happening};
 use crate::lane::Lane;
@@ -99,7 +100,9 @@ impl AgentHost {
             hostname: format!("agent-{index}"),
             work_dir: "/var/agent".to_owned(),
             resources: self.resources.clone(),
-            attributes: Vec::new(),
+            attributes: Attributes::parse(&format!("rack:r{}", index % 2))
+                .map(|attributes| attributes.to_wire())
+                .unwrap_or_default(),
             domain: None,
             version: "1.12.0".to_owned(),
             boot_id: format!("boot-{}", self.boots),
@@ -181,6 +184,23 @@ impl World {
         self.crash_agent(agent, low, high);
     }
 
+    /// Whether an operator called the agent gone: it may never return.
+    fn is_gone(&mut self, agent: usize) -> bool {
+        let Some(core) = &mut self.agents[agent].core else { return false };
+        let id = core.snapshot().info.id.clone();
+        let standing = id.and_then(|id| self.master.registry.standing(&id));
+        matches!(standing, Some(AgentStanding::Gone { .. }))
+    }
+
+    /// Another host takes the place and the address of this one.
+    fn replace_agent(&mut self, agent: usize) {
+        let host = &mut self.agents[agent];
+        host.disk = Tree::default();
+        host.containers.clear();
+        host.boots += 1;
+        self.statistics.fault("agent host replaced");
+    }
+
     /// A crash leaves any prefix of what was not confirmed, and perhaps a torn last line.
     fn lose_writes(&mut self, agent: usize) {
         let writes: Vec<_> = self.agents[agent].writes.drain(..).collect();
@@ -260,7 +280,9 @@ impl World {
     }
 
     pub(crate) fn agent_wakes(&mut self, agent: usize, life: u32) {
-        if self.agents[agent].life == life {
+        // A later wake-up was called off by an earlier one, and comes all the same.
+        let is_due = self.agents[agent].wake.is_some_and(|wake| wake <= self.now);
+        if self.agents[agent].life == life && is_due {
             self.agents[agent].wake = None;
             self.expire_agent(agent);
         }
@@ -358,7 +380,11 @@ impl World {
             Effect::Exit { code, reason } => {
                 self.statistics.fault("agent exited");
                 self.log.write(|| format!("    agent {agent} exits with {code}: {reason}"));
+                let is_gone = self.is_gone(agent);
                 self.crash_agent(agent, 500, 5_000);
+                if is_gone {
+                    self.replace_agent(agent);
+                }
             }
         }
     }

@@ -162,6 +162,7 @@ impl World {
             self.plan(100, 500, Happening::SchedulerStart { scheduler });
             self.quiet(scheduler);
         }
+        self.plan(100, 500, Happening::OperatorIdea);
         self.schedule.add(now + Duration::from_secs(30), Happening::Inspection);
     }
 }

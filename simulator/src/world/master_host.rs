@@ -92,6 +92,10 @@ impl World {
         config.max_agent_ping_timeouts = self.settings.ping_timeouts_max;
         config.agent_reregister_timeout = self.settings.reregister_timeout;
         config.offer_timeout = self.settings.offer_timeout;
+        config.role_sorter = self.settings.policy.role_sorter;
+        config.framework_sorter = self.settings.policy.framework_sorter;
+        config.agent_removal_interval = self.settings.policy.removal_interval;
+        config.recovery_agent_removal_limit = self.settings.policy.recovery_removal_limit;
         let (core, effects) = Master::new(self.now, config, records);
         self.master.core = Some(core);
         self.perform_master(effects);
@@ -116,6 +120,7 @@ impl World {
         self.master.life += 1;
         self.master.linked.clear();
         self.master.requests.clear();
+        self.operator.master_died();
         self.master.streams.clear();
         self.master.snapshot = None;
         self.master.wake = None;
@@ -137,7 +142,9 @@ impl World {
     }
 
     pub(crate) fn master_wakes(&mut self, life: u32) {
-        if self.master.life == life {
+        // A later wake-up was called off by an earlier one, and comes all the same.
+        let is_due = self.master.wake.is_some_and(|wake| wake <= self.now);
+        if self.master.life == life && is_due {
             self.master.wake = None;
             self.expire_master();
         }
@@ -183,7 +190,9 @@ impl World {
             }
             Effect::SendToAgent { to, message } => self.master_sends(&to, message),
             Effect::SendToScheduler { connection, event } => {
+                let event = self.corrupted(event);
                 self.check_told(&event);
+                self.check_offered(connection, &event);
                 if self.sabotage_event(connection, &event) {
                     return;
                 }
@@ -218,6 +227,11 @@ impl World {
             // There are no operators.
             Effect::AcceptSubscriber { .. } | Effect::SendToSubscribers { .. } => {}
             Effect::Respond { request, response } => self.respond(request, &response),
+            Effect::Abort { reason } if self.settings.policy.recovery_removal_limit < 1.0 => {
+                self.statistics.fault("master gave up");
+                self.log.write(|| format!("    the master gives up: {reason}"));
+                self.crash_master(500, 8_000);
+            }
             Effect::Abort { reason } => {
                 self.violate(format!("the master gives up: {reason}"));
             }
@@ -225,6 +239,10 @@ impl World {
     }
 
     fn respond(&mut self, request: RequestId, response: &master::Response) {
+        if self.operator.is_asking(request) {
+            self.operator_hears(request, response);
+            return;
+        }
         let Some(request) = self.master.requests.remove(&request) else {
             self.violate("a request is answered twice".to_owned());
             return;
@@ -248,6 +266,14 @@ impl World {
             return;
         };
         self.check_sent_to_agent(agent, &message);
+        if self.sabotaged(Sabotage::ForgetOperations)
+            && matches!(*message, MasterToAgent::ApplyOperation(_))
+        {
+            return;
+        }
+        if matches!(*message, MasterToAgent::Shutdown(_)) {
+            self.ledger.shut_down.insert(agent);
+        }
         let copy = self.sabotaged(Sabotage::LaunchTwice).then(|| renamed(&message)).flatten();
         self.send_to_agent(agent, message);
         if let Some(copy) = copy {
@@ -262,6 +288,7 @@ impl World {
             MasterToAgent::SlaveReregistered(message) => Some(&message.slave_id),
             MasterToAgent::RunTask(message) => {
                 let task = message.task.task_id.clone();
+                self.ledger.hosts.insert(task.clone(), agent);
                 self.check_started(&task);
                 None
             }
@@ -322,6 +349,9 @@ impl World {
 
     /// Does to an event what sabotage wants; whether the event is swallowed.
     fn sabotage_event(&mut self, connection: ConnectionId, event: &scheduler::Event) -> bool {
+        if event.update_operation_status.is_some() {
+            return self.sabotaged(Sabotage::SwallowOperationUpdates);
+        }
         let Some(status) = event.update.as_ref().map(|update| &update.status) else { return false };
         let (Some(uuid), Some(agent)) = (&status.uuid, &status.agent_id) else { return false };
         let ends = matches!(status.state, TaskState::TaskFinished | TaskState::TaskFailed);

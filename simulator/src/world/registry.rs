@@ -71,6 +71,11 @@ impl Registry {
         }
     }
 
+    /// Whether it is durable that an agent is in the cluster.
+    pub(crate) fn is_admitted(&self, agent: &AgentId) -> bool {
+        matches!(self.standing(agent), Some(AgentStanding::Admitted { .. }))
+    }
+
     /// Whether it is durable that a framework was removed.
     pub(crate) fn is_removed(&self, framework: &FrameworkId) -> bool {
         let key = format!("framework/{}", framework.value);

@@ -8,15 +8,18 @@ use protocol::mesos::{
     self, AgentId, FrameworkId, FrameworkInfo, Offer, OfferId, TaskId, TaskState, value,
 };
 use protocol::scheduler;
-use protocol::scheduler::call;
+use protocol::scheduler::offer_constraints::{RoleConstraints, role_constraints};
+use protocol::scheduler::{attribute_constraint, call};
 use protocol::time::Timestamp;
 
 use crate::happening::{Happening, SchedulerEvent};
 use crate::lane::{Lane, Passage};
 use crate::ledger::Owner;
 use crate::random::Random;
+use crate::settings::{Policy, Sabotage};
 use crate::world::World;
 use crate::world::master_host::Request;
+use crate::world::operation::Doing;
 
 mod decision;
 mod update;
@@ -45,6 +48,10 @@ pub(crate) struct Scheduler {
     pub(crate) book: BTreeMap<TaskId, Entry>,
     is_asking: bool,
     next_task: u64,
+    /// The only rack it takes offers of.
+    pub(crate) rack: Option<String>,
+    pub(crate) operations: BTreeMap<String, Doing>,
+    pub(crate) next_operation: u64,
 }
 
 /// What a framework knows of one of its tasks.
@@ -78,7 +85,7 @@ pub(crate) struct Stream {
 }
 
 impl Scheduler {
-    pub(crate) fn new(index: usize, random: &mut Random) -> Self {
+    pub(crate) fn new(index: usize, policy: &Policy, random: &mut Random) -> Self {
         let mut info = FrameworkInfo {
             user: "user".to_owned(),
             name: format!("framework-{index}"),
@@ -90,9 +97,19 @@ impl Scheduler {
             let r#type = Some(capability::Type::PartitionAware);
             info.capabilities.push(Capability { r#type, ..Default::default() });
         }
+        // Drawn apart, so that a policy more or less leaves the rest of a run as it is.
+        let mut drawn = Random::new(random.clone().number());
+        if policy.roles {
+            take_roles(&mut info, &mut drawn);
+        }
+        let rack =
+            (policy.constraints && drawn.chance(600)).then(|| format!("r{}", drawn.below(2)));
         Self {
             life: 0,
             is_up: false,
+            rack,
+            operations: BTreeMap::new(),
+            next_operation: 0,
             info,
             identity: 0,
             attempt: 0,
@@ -108,6 +125,40 @@ impl Scheduler {
             next_task: 0,
         }
     }
+}
+
+/// Gives a framework roles, and the capabilities that it needs for them.
+fn take_roles(info: &mut FrameworkInfo, random: &mut Random) {
+    let choices: [&[&str]; 6] = [&["a"], &["b"], &["a/x"], &["a", "b"], &["c"], &["a", "a/x"]];
+    info.roles = choices[random.index(choices.len())].iter().map(|it| (*it).to_owned()).collect();
+    for r#type in [
+        capability::Type::MultiRole,
+        capability::Type::ReservationRefinement,
+        capability::Type::SharedResources,
+    ] {
+        let capability = Capability { r#type: Some(r#type), ..Default::default() };
+        info.capabilities.push(capability);
+    }
+}
+
+/// What a framework says that wants agents of one rack only.
+fn on_rack(rack: &str, roles: &[String]) -> scheduler::OfferConstraints {
+    let selector = attribute_constraint::Selector {
+        attribute_name: Some("rack".to_owned()),
+        ..Default::default()
+    };
+    let equals = attribute_constraint::predicate::TextEquals {
+        value: rack.to_owned(),
+        ..Default::default()
+    };
+    let predicate =
+        attribute_constraint::Predicate { text_equals: Some(equals), ..Default::default() };
+    let constraint = scheduler::AttributeConstraint { selector, predicate, ..Default::default() };
+    let group =
+        role_constraints::Group { attribute_constraints: vec![constraint], ..Default::default() };
+    let constraints = RoleConstraints { groups: vec![group], ..Default::default() };
+    let role_constraints = roles.iter().map(|role| (role.clone(), constraints.clone())).collect();
+    scheduler::OfferConstraints { role_constraints, ..Default::default() }
 }
 
 /// A scalar resource in thousandths.
@@ -167,6 +218,10 @@ impl World {
             Happening::SchedulerAcknowledge { status, .. } => {
                 self.scheduler_acknowledges(scheduler, *status);
             }
+            Happening::OperationAcknowledge { status, .. } => {
+                self.operation_acknowledged(scheduler, *status);
+            }
+            Happening::InverseAnswer { offer, .. } => self.answer_inverse_offer(scheduler, offer),
             Happening::SchedulerReconcile { .. } => self.scheduler_asks(scheduler),
             _ => {}
         }
@@ -243,8 +298,18 @@ impl World {
         }
         let mut subscribe =
             call::Subscribe { framework_info: host.info.clone(), ..Default::default() };
+        let host = &self.schedulers[scheduler];
+        let mut roles = host.info.roles.clone();
+        if roles.is_empty() {
+            roles.push("*".to_owned());
+        }
+        if let Some(rack) = &host.rack
+            && !self.sabotaged(Sabotage::ForgetConstraints)
+        {
+            subscribe.offer_constraints = Some(on_rack(rack, &roles));
+        }
         if self.healing {
-            subscribe.suppressed_roles.push("*".to_owned());
+            subscribe.suppressed_roles = roles;
         }
         let call = scheduler::Call {
             r#type: Some(call::Type::Subscribe),
@@ -386,6 +451,14 @@ impl World {
             if let Some(offer) = host.offers.remove(&rescind.offer_id) {
                 host.stale = Some(offer);
             }
+        } else if let Some(update) = &event.update_operation_status {
+            self.operation_update_arrives(scheduler, &update.status);
+        } else if let Some(offers) = &event.inverse_offers {
+            let life = self.schedulers[scheduler].life;
+            for offer in &offers.inverse_offers {
+                let offer = offer.id.clone();
+                self.plan(0, 3_000, Happening::InverseAnswer { scheduler, life, offer });
+            }
         } else if let Some(update) = &event.update {
             self.update_arrives(scheduler, &update.status);
         } else if let Some(error) = &event.error {
@@ -429,6 +502,7 @@ impl World {
         host.info.id = None;
         host.identity += 1;
         host.book.clear();
+        host.operations.clear();
         host.offers.clear();
         host.stale = None;
     }
@@ -459,6 +533,8 @@ fn addressee(happening: &Happening) -> Option<(usize, u32)> {
         | Happening::SchedulerIdea { scheduler, life }
         | Happening::SchedulerAnswer { scheduler, life, .. }
         | Happening::SchedulerAcknowledge { scheduler, life, .. }
+        | Happening::OperationAcknowledge { scheduler, life, .. }
+        | Happening::InverseAnswer { scheduler, life, .. }
         | Happening::SchedulerReconcile { scheduler, life } => Some((*scheduler, *life)),
         _ => None,
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use protocol::mesos::{FrameworkId, TaskId, TaskState};
+use protocol::mesos::{DrainState, FrameworkId, TaskId, TaskState};
 use protocol::scheduler::call;
 use resources::Resources;
 
@@ -41,7 +41,52 @@ impl World {
         self.unrest_of_processes()
             .or_else(|| self.unrest_of_tasks())
             .or_else(|| self.unrest_of_updates())
+            .or_else(|| self.unrest_of_operations())
+            .or_else(|| self.unrest_of_drains())
             .or_else(|| self.unrest_of_books())
+            .or_else(|| self.unrest_of_totals())
+    }
+
+    /// Every operation with an id ended in a state that its framework was told.
+    fn unrest_of_operations(&self) -> Option<Violation> {
+        self.schedulers.iter().enumerate().find_map(|(index, scheduler)| {
+            let (id, doing) = scheduler.operations.iter().find(|(_, doing)| !doing.is_over())?;
+            let state = doing.state;
+            Some(format!("operations: framework {index} was told {state:?} of {id} at last"))
+        })
+    }
+
+    /// Agents that were to be drained are drained.
+    fn unrest_of_drains(&mut self) -> Option<Violation> {
+        let snapshot = self.master.snapshot.clone()?;
+        let mut drained = 0;
+        for id in &self.operator.drained {
+            if !self.master.registry.is_admitted(id) {
+                continue;
+            }
+            let view = snapshot.agents.get(id);
+            let state = view.and_then(|view| view.drain_info.as_ref()).map(|info| info.state);
+            if state != Some(DrainState::Drained) {
+                return Some(format!("drains: agent {} is {state:?}", id.value));
+            }
+            drained += 1;
+        }
+        self.statistics.agents_drained = drained;
+        None
+    }
+
+    /// Master and agent agree on what an agent has, reservations and volumes included.
+    fn unrest_of_totals(&mut self) -> Option<Violation> {
+        let snapshot = self.master.snapshot.clone()?;
+        self.agents.iter_mut().enumerate().find_map(|(index, host)| {
+            let own = host.core.as_mut()?.snapshot();
+            let own = Resources::from_wire(&own.resources).unwrap_or_default();
+            let view = snapshot.agents.values().find(|view| view.pid == host.pid)?;
+            let believed = &view.total_resources;
+            (*believed != own).then(|| {
+                format!("operations: agent {index} has {own}, and the master believes {believed}")
+            })
+        })
     }
 
     fn unrest_of_processes(&self) -> Option<Violation> {
@@ -106,6 +151,10 @@ impl World {
         let lost = self.ledger.safe.iter().find_map(|uuid| {
             let (task, index) = self.ledger.updates.get(uuid)?;
             let owner = self.ledger.owners.get(task)?;
+            // A host that was shut down for good, or replaced, took with it what was not told yet.
+            if self.ledger.shut_down.contains(&self.ledger.hosts.get(task).copied()?) {
+                return None;
+            }
             // A framework that was removed is told nothing any more, even if it returns.
             let id = self.schedulers[owner.scheduler].info.id.as_ref();
             let is_present = self.owner(owner.scheduler) == *owner

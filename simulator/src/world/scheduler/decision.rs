@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::mesos::offer::operation;
 use protocol::mesos::{
-    AgentId, CommandInfo, Filters, Offer, OfferId, TaskId, TaskInfo, TaskState, offer,
+    AgentId, CommandInfo, Filters, Offer, OfferId, Resource, TaskId, TaskInfo, TaskState, offer,
 };
 use protocol::scheduler::call;
 use resources::Resources;
@@ -22,9 +22,10 @@ const FOREVER: f64 = 1_000_000.0;
 
 impl World {
     pub(crate) fn offers_arrive(&mut self, scheduler: usize, offers: &[Offer]) {
-        let mut by_agent: BTreeMap<AgentId, Vec<OfferId>> = BTreeMap::new();
+        let mut by_agent: BTreeMap<(AgentId, Option<String>), Vec<OfferId>> = BTreeMap::new();
         for offer in offers {
-            let of_agent = by_agent.entry(offer.agent_id.clone()).or_default();
+            let role = offer.allocation_info.as_ref().and_then(|info| info.role.clone());
+            let of_agent = by_agent.entry((offer.agent_id.clone(), role)).or_default();
             of_agent.push(offer.id.clone());
             self.schedulers[scheduler].offers.insert(offer.id.clone(), offer.clone());
         }
@@ -46,7 +47,13 @@ impl World {
             self.decline(scheduler, offers.into_iter().map(|offer| offer.id).collect());
             return;
         }
-        host.stale = Some(first);
+        if self.settings.policy.operations && self.random.chance(350) && offers.len() == 1 {
+            if !self.operate(scheduler, &first) {
+                self.decline(scheduler, vec![first.id]);
+            }
+            return;
+        }
+        self.schedulers[scheduler].stale = Some(first);
         self.launch(scheduler, &offers);
     }
 
@@ -69,7 +76,12 @@ impl World {
         let mut tasks = Vec::new();
         for _ in 0..self.random.between(1, 4) {
             let asks_too_much = self.random.chance(10);
-            let task = self.new_task(scheduler, &agent, asks_too_much);
+            let mut task = self.new_task(scheduler, &agent, asks_too_much);
+            if self.settings.policy.roles {
+                for resource in &mut task.resources {
+                    fit(resource, &left);
+                }
+            }
             let mut wanted = Resources::from_wire(&task.resources).unwrap_or_default();
             if let Some(executor) = &task.executor {
                 wanted += &Resources::from_wire(&executor.resources).unwrap_or_default();
@@ -187,6 +199,18 @@ impl World {
             entry.is_uncertain = true;
         }
         self.ask_soon(scheduler);
+    }
+}
+
+/// Takes the same amount of whatever reserved or unreserved part of the offers has enough.
+fn fit(wanted: &mut Resource, offered: &Resources) {
+    let Ok(parsed) = resources::Resource::from_wire(wanted) else { return };
+    let amount = parsed.quantity();
+    let part = offered
+        .iter()
+        .find(|it| it.name() == parsed.name() && it.disk().is_none() && it.quantity() >= amount);
+    if let Some(part) = part.and_then(|part| part.shrunk_to(amount)) {
+        *wanted = part.to_wire();
     }
 }
 

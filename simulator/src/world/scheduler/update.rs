@@ -119,7 +119,11 @@ impl World {
                 ..Default::default()
             })
             .collect();
+        let has_operations = self.ask_about_operations(scheduler);
         if tasks.is_empty() {
+            if has_operations {
+                self.ask_soon(scheduler);
+            }
             return;
         }
         self.ask_soon(scheduler);
