@@ -10,6 +10,11 @@
 //! * 3: no task disappears silently, and what a framework is told never goes backwards;
 //! * 5: what claims durability follows the write.
 //!
+//! And the policies, which each run has some of: what is reserved is offered to its role alone, limits
+//! are not exceeded, guarantees are held back, constraints are met, agents that operators took out are
+//! not offered and end drained, inverse offers follow a plan, and each operation with an id ends in a
+//! state that its framework is told.
+//!
 //! After a time of faults all of them end, and the cluster must come to rest: every task is as its
 //! framework was told, every update that was called safe has arrived, and the master's books agree with
 //! what runs. A seed that fails fails again: `cargo run --release -p simulator -- --seed N`.

@@ -13,7 +13,8 @@ use simulator::{Options, Outcome, Statistics, Trace};
 const HELP: &str = "\
 Simulates a whole cluster in one thread from one seed: the real state machines of master and agents,
 with modelled frameworks, executors, disks and wires. Messages are lost, doubled, delayed and reordered;
-processes die and come back; the registry's store fails. After every step the invariants are checked.
+processes die and come back; the registry's store fails. Frameworks reserve and make volumes; operators
+change quota and weights, drain agents, plan maintenance. After every step the invariants are checked.
 When the faults end, the cluster must come to rest with every task as its framework was told.
 
 Usage: simulator [OPTIONS]
@@ -30,7 +31,8 @@ Usage: simulator [OPTIONS]
   --help             this text
 
 Kinds of sabotage: swallow-terminal-updates, launch-twice, forgetful-registry, forgetful-disks,
-repeat-old-updates.
+repeat-old-updates, offer-foreign-reservations, offer-excluded-agents, forget-constraints, raise-limits,
+forget-guarantees, swallow-operation-updates, invite-unscheduled, forget-drains, forget-operations.
 
 Exit code 0: all seeds passed. 1: some failed; for each the command that replays it is printed.
 ";

@@ -74,14 +74,22 @@ impl fmt::Display for Statistics {
         write!(
             f,
             "{} steps, {} faults, {} tasks launched, {} finished, {} ended otherwise, {} reports of \
-             unreachable tasks, {} agents with more counted than used",
+             unreachable tasks, {} agents with more counted than used; {} offers, {} inverse offers, {} \
+             operations, {} of them finished, {} calls of operators, {} of them done, {} agents drained",
             self.steps,
             self.faults_total(),
             self.tasks_launched,
             self.tasks_finished,
             self.tasks_ended_otherwise,
             self.tasks_unreachable,
-            self.agents_overcounted
+            self.agents_overcounted,
+            self.offers,
+            self.inverse_offers,
+            self.operations,
+            self.operations_finished,
+            self.operator_calls,
+            self.operator_calls_done,
+            self.agents_drained,
         )
     }
 }

@@ -46,6 +46,15 @@ fn sabotage_is_found() {
         (Sabotage::ForgetfulRegistry, "invariant 5"),
         (Sabotage::ForgetfulDisks, "invariant 5"),
         (Sabotage::RepeatOldUpdates, "invariant 3"),
+        (Sabotage::OfferForeignReservations, "reservations"),
+        (Sabotage::OfferExcludedAgents, "drains"),
+        (Sabotage::ForgetConstraints, "constraints"),
+        (Sabotage::RaiseLimits, "limits"),
+        (Sabotage::ForgetGuarantees, "guarantees"),
+        (Sabotage::SwallowOperationUpdates, "operations"),
+        (Sabotage::InviteUnscheduled, "maintenance"),
+        (Sabotage::ForgetDrains, "drains"),
+        (Sabotage::ForgetOperations, "operations"),
     ] {
         let options = Options { sabotage: Some(kind), ..short() };
         let found = (0..10).find_map(|seed| outcome(seed, options.clone()).violation);

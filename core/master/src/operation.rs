@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use protocol::internal::{
     AcknowledgeOperationStatusMessage, ApplyOperationMessage, CheckpointResourcesMessage,
-    ResourceVersionUuid, UpdateOperationStatusMessage,
+    PingSlaveMessage, ResourceVersionUuid, UpdateOperationStatusMessage,
 };
 use protocol::mesos::offer::Operation as OperationInfo;
 use protocol::mesos::offer::operation::Type;
@@ -30,6 +30,16 @@ pub(crate) const AGENT_OPERATIONS_MAX: usize = 16_384;
 /// How many statuses are kept of one operation, the newest ones. An agent needs one, a resource
 /// provider a few.
 const OPERATION_STATUSES_MAX: usize = 16;
+
+/// Whether an operation in this state has ended and changed nothing.
+const fn came_to_nothing(state: OperationState) -> bool {
+    matches!(
+        state,
+        OperationState::OperationFailed
+            | OperationState::OperationError
+            | OperationState::OperationDropped
+    )
+}
 
 /// Whether an operation in this state has ended.
 pub(crate) const fn ended(state: OperationState) -> bool {
@@ -152,6 +162,12 @@ impl Master {
             return;
         };
         self.metrics.add(Counter::ValidOperationUpdates);
+        let end = operation.latest_status.state;
+        if ended(end) && came_to_nothing(status.state) && status.state != end {
+            // News of its end were acknowledged on the way, so the agent knows it no more.
+            self.forget_operation(&agent_id, &uuid);
+            return;
+        }
         status.operation_id.clone_from(&operation.info.id);
         let mut latest = latest_status.unwrap_or_else(|| status.clone());
         latest.operation_id.clone_from(&operation.info.id);
@@ -169,9 +185,14 @@ impl Master {
     }
 
     /// Keeps the status of an operation. One that has ended stays as it ended.
-    fn record_operation_status(&mut self, agent: &AgentId, uuid: &[u8], status: &OperationStatus) {
-        self.views.touch_agent(agent);
-        let agent = self.agents.registered.get_mut(agent);
+    fn record_operation_status(
+        &mut self,
+        agent_id: &AgentId,
+        uuid: &[u8],
+        status: &OperationStatus,
+    ) {
+        self.views.touch_agent(agent_id);
+        let agent = self.agents.registered.get_mut(agent_id);
         let Some(operation) = agent.and_then(|agent| agent.operations.get_mut(uuid)) else {
             return;
         };
@@ -186,6 +207,19 @@ impl Master {
         }
         let surplus = operation.statuses.len().saturating_sub(OPERATION_STATUSES_MAX);
         operation.statuses.drain(..surplus);
+        if !ended(before) && came_to_nothing(status.state) {
+            self.ask_what_agent_has(agent_id);
+        }
+    }
+
+    /// What an operation would do was taken for done when it was sent; now the agent did not do it. What it
+    /// really has it says when it registers again, which it does on a ping that calls it disconnected.
+    fn ask_what_agent_has(&mut self, id: &AgentId) {
+        if let Some(agent) = self.agents.registered.get(id).filter(|agent| agent.connected) {
+            let pid = agent.pid.clone();
+            let message = PingSlaveMessage { connected: false, ..Default::default() };
+            self.send_to_agent(&pid, MasterToAgent::PingSlave(message));
+        }
     }
 
     /// Acknowledges a status that no framework will acknowledge: the operation has no id, or its

@@ -82,7 +82,9 @@ impl World {
             ));
         }
         let agent = &offer.agent_id;
-        if self.operator.excluded.contains(agent) && self.master.registry.is_admitted(agent) {
+        if self.operator.excluded.contains(agent)
+            && self.master.registry.is_member_since_it_joined(agent)
+        {
             return Some(format!(
                 "drains: agent {} is offered to framework {scheduler} and was taken out",
                 agent.value

@@ -20,6 +20,8 @@ pub(crate) struct Registry {
     pub(crate) slow_until: Timestamp,
     /// Agents that were durably unreachable at some time.
     unreachable: BTreeSet<AgentId>,
+    /// Agents whose record was deleted at some time, with what was decided about them.
+    forgotten: BTreeSet<AgentId>,
 }
 
 impl Registry {
@@ -27,6 +29,10 @@ impl Registry {
         for change in changes {
             let Some(value) = change.value else {
                 self.records.remove(&change.key);
+                if let Some(value) = change.key.strip_prefix("agent/") {
+                    let value = value.to_owned();
+                    self.forgotten.insert(AgentId { value, ..Default::default() });
+                }
                 continue;
             };
             if let Ok(Record::Agent(record)) = Record::decode(&change.key, &value)
@@ -74,6 +80,11 @@ impl Registry {
     /// Whether it is durable that an agent is in the cluster.
     pub(crate) fn is_admitted(&self, agent: &AgentId) -> bool {
         matches!(self.standing(agent), Some(AgentStanding::Admitted { .. }))
+    }
+
+    /// Whether the same holds and its record was never deleted, with what was decided about it.
+    pub(crate) fn is_member_since_it_joined(&self, agent: &AgentId) -> bool {
+        self.is_admitted(agent) && !self.forgotten.contains(agent)
     }
 
     /// Whether it is durable that a framework was removed.

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use protocol::mesos::{DrainState, FrameworkId, TaskId, TaskState};
+use protocol::mesos::{DrainState, FrameworkId, OperationState, TaskId, TaskState};
 use protocol::scheduler::call;
 use resources::Resources;
 
 use crate::happening::Happening;
+use crate::world::operation::Doing;
 use crate::world::{Violation, World};
 
 /// How long between two looks at a cluster that is to come to rest.
@@ -50,7 +51,13 @@ impl World {
     /// Every operation with an id ended in a state that its framework was told.
     fn unrest_of_operations(&self) -> Option<Violation> {
         self.schedulers.iter().enumerate().find_map(|(index, scheduler)| {
-            let (id, doing) = scheduler.operations.iter().find(|(_, doing)| !doing.is_over())?;
+            let open = |doing: &Doing| {
+                // An agent that went for good while out of reach was unreachable to the last.
+                let is_lost = doing.state == OperationState::OperationUnreachable
+                    && !self.is_member(&doing.agent);
+                !doing.is_over() && !is_lost
+            };
+            let (id, doing) = scheduler.operations.iter().find(|(_, doing)| open(doing))?;
             let state = doing.state;
             Some(format!("operations: framework {index} was told {state:?} of {id} at last"))
         })
@@ -61,7 +68,7 @@ impl World {
         let snapshot = self.master.snapshot.clone()?;
         let mut drained = 0;
         for id in &self.operator.drained {
-            if !self.master.registry.is_admitted(id) {
+            if !self.master.registry.is_member_since_it_joined(id) {
                 continue;
             }
             let view = snapshot.agents.get(id);

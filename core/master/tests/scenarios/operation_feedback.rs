@@ -322,3 +322,25 @@ fn operators_and_operations_without_id_need_no_acknowledgement_of_others() {
     assert!(told(&effects, &scheduler).is_empty());
     assert_eq!(names(&effects, &agent.pid), ["AcknowledgeOperationStatusMessage"]);
 }
+
+#[test]
+fn an_agent_that_did_not_do_an_operation_is_asked_what_it_has() {
+    let (mut cluster, agent, scheduler, offer) = Cluster::with_offer(in_role());
+    let effects = cluster.accept(&scheduler, vec![offer.id], vec![operation()]);
+    let of = applied(&effects, &agent).remove(0).operation_uuid;
+    let total = |cluster: &mut Cluster| {
+        let view = cluster.master.snapshot();
+        view.agents.get(&agent.id).unwrap().total_resources.reserved().cpus().to_f64()
+    };
+    assert_eq!(total(&mut cluster), 1.0, "taken for done");
+    let mut dropped = finished(&agent, Some(&scheduler.id), of);
+    dropped.status.state = OperationState::OperationDropped;
+    dropped.status.uuid = None;
+    let effects = cluster.agent_message(&agent.pid, dropped);
+    let asked = to_agent(&effects, &agent.pid)
+        .into_iter()
+        .any(|message| matches!(message, MasterToAgent::PingSlave(ping) if !ping.connected));
+    assert!(asked, "{effects:?}");
+    cluster.agent_message(&agent.pid, reregistration(&agent));
+    assert_eq!(total(&mut cluster), 0.0);
+}
