@@ -215,7 +215,6 @@ fn explain(report: &Report, agents: usize) {
     report.row("explain", agents, 10, &figures);
 }
 
-<<<<<<< HEAD
 /// Resident memory of this process in bytes; zero where Linux does not say.
 fn resident() -> usize {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -236,7 +235,8 @@ fn memory(report: &Report, count: usize) {
     let figures =
         [("agent_bytes", each(before, with_agents)), ("framework_bytes", each(with_agents, all))];
     report.row("memory", count, count, &figures);
-=======
+}
+
 /// Everything is free; each framework wants agents of another name.
 fn constrained(agents: usize, frameworks: usize) -> Cluster {
     let mut cluster = Cluster::new();
@@ -280,7 +280,6 @@ fn constraints(report: &Report, agents: usize, frameworks: usize) {
     };
     let figures = [("first_cpu_ms", look()), ("again_cpu_ms", look())];
     report.row("constraints", agents, frameworks, &figures);
->>>>>>> ec0ae94 (allocator: a benchmark of constraints)
 }
 
 fn main() {
