@@ -219,3 +219,53 @@ fn normal(
     }
     message
 }
+
+/// Applies what a real master ordered: reserve, create, destroy, unreserve.
+#[test]
+fn operations_are_applied_and_reported_as_by_the_recorded_agent() {
+    let theirs = of_agent("operations").into_iter().filter_map(|message| match message {
+        AgentToMaster::UpdateOperationStatus(message) => Some(message),
+        _ => None,
+    });
+    let mut theirs: Vec<_> = theirs.collect();
+    let mut world = World::start(recorded_config(), Tree::default()).unwrap();
+    world.recover_containers(&[]);
+    world.detect();
+    world.pass(Duration::from_secs(1));
+    let mut reported = 0;
+    for message in of_master("operations") {
+        match message {
+            MasterToAgent::SlaveRegistered(_) => world.master_says(message),
+            MasterToAgent::ApplyOperation(mut message) => {
+                // The resource version of the recorded agent is not this one's.
+                message.resource_version_uuid.uuid.value.clear();
+                world.effects.clear();
+                world.master_says(MasterToAgent::ApplyOperation(message));
+                let sent = world.messages();
+                let Some(AgentToMaster::UpdateOperationStatus(mut ours)) = sent.last().cloned()
+                else {
+                    panic!("{sent:?}")
+                };
+                let theirs = &mut theirs[reported];
+                reported += 1;
+                // Each agent makes up the ids of its statuses.
+                let acknowledged = ours.status.uuid.clone();
+                for message in [&mut ours, &mut *theirs] {
+                    message.status.uuid = None;
+                    message.latest_status.as_mut().unwrap().uuid = None;
+                }
+                assert_eq!(ours, *theirs);
+                let acknowledgement = protocol::internal::AcknowledgeOperationStatusMessage {
+                    status_uuid: acknowledged.unwrap(),
+                    operation_uuid: ours.operation_uuid.unwrap(),
+                    ..Default::default()
+                };
+                world.master_says(MasterToAgent::AcknowledgeOperationStatus(acknowledgement));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(reported, 4);
+    assert!(world.view().checkpointed_resources.is_empty(), "all of it was undone");
+    assert!(world.view().operations.is_empty());
+}
