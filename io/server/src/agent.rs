@@ -96,15 +96,7 @@ impl AgentServer {
         let work_dir = absolute(&options.work_dir)?;
         let meta = work_dir.join("meta");
         let tree = checkpoints::read(&meta)?;
-        let (node, incoming) = Node::bind(NodeOptions {
-            ip: options.ip,
-            port: options.port,
-            advertise_ip: options.advertise_ip,
-            advertise_port: options.advertise_port,
-            require_peer_address_ip_match: false,
-            ..NodeOptions::default()
-        })
-        .await?;
+        let (node, incoming) = Node::bind(node_options(&options)).await?;
         let config = config(&options, &node, &work_dir, resources, attributes)?;
         let clock = Clock::start();
         let recovered = agent::recovery::recover(&config, &tree)
@@ -212,6 +204,17 @@ impl AgentServer {
             }
         }
         self.node.shutdown();
+    }
+}
+
+fn node_options(options: &AgentOptions) -> NodeOptions {
+    NodeOptions {
+        ip: options.ip,
+        port: options.port,
+        advertise_ip: options.advertise_ip,
+        advertise_port: options.advertise_port,
+        require_peer_address_ip_match: false,
+        ..NodeOptions::default()
     }
 }
 

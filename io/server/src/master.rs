@@ -161,8 +161,7 @@ impl MasterServer {
         if let Some(path) = options.whitelist {
             whitelist::start(path, inputs.clone(), stopping.clone()).await;
         }
-        node.register_actor(MASTER_ACTOR);
-        node.register_actor_prefix(SESSION_ACTOR);
+        register_actors(&node);
         tokio::spawn(take_incoming(incoming, handler, inputs.clone(), stopping));
         tracing::info!(%address, hostname, "the master leads");
         let threads = Some((loop_thread, storage_thread));
@@ -245,6 +244,12 @@ fn node_options(options: &MasterOptions) -> NodeOptions {
         advertise_port: options.advertise_port,
         ..NodeOptions::default()
     }
+}
+
+/// What messages may be sent to.
+fn register_actors(node: &Node) {
+    node.register_actor(MASTER_ACTOR);
+    node.register_actor_prefix(SESSION_ACTOR);
 }
 
 /// The settings of the state machine of a master that is reached at `node`.
