@@ -64,13 +64,12 @@ impl Cluster {
         let mut all = Vec::new();
         let mut new = effects;
         while !new.is_empty() {
-            let writes: Vec<_> = new
-                .iter()
-                .filter_map(|effect| match effect {
-                    Effect::Persist { write, .. } => Some(*write),
-                    _ => None,
-                })
-                .collect();
+            let mut writes = Vec::new();
+            for effect in &new {
+                if let Effect::Persist { write, .. } = effect {
+                    writes.push(*write);
+                }
+            }
             all.append(&mut new);
             for write in writes {
                 new.extend(self.master.handle(self.now, Event::Persisted { write }));
@@ -144,16 +143,12 @@ impl Cluster {
         let mut scheduler =
             Scheduler { id: FrameworkId::default(), connection, stream_id: String::new() };
         for effect in effects {
-            match effect {
-                Effect::AcceptSubscription { stream_id, .. } => {
-                    scheduler.stream_id = stream_id.to_string();
-                }
-                Effect::SendToScheduler { event, .. } => {
-                    if let Some(subscribed) = &event.subscribed {
-                        scheduler.id = subscribed.framework_id.clone();
-                    }
-                }
-                _ => {}
+            if let Effect::AcceptSubscription { stream_id, .. } = &effect {
+                scheduler.stream_id = stream_id.to_string();
+            } else if let Effect::SendToScheduler { event, .. } = effect
+                && let Some(subscribed) = &event.subscribed
+            {
+                scheduler.id = subscribed.framework_id.clone();
             }
         }
         scheduler
