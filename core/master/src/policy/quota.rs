@@ -185,53 +185,80 @@ impl Master {
             self.allocator.set_quota(&config.role, allocator_quota(config));
         }
         self.views.changed();
-        for config in configs {
-            match rescind {
-                Rescind::Precisely => self.rescind_precisely(config),
-                Rescind::ByAgent => self.rescind_by_agent(config),
-                Rescind::Nothing => {}
+        match rescind {
+            Rescind::Precisely => {
+                let mut held = self.held_by_role();
+                for config in configs {
+                    self.rescind_precisely(config, &mut held);
+                }
             }
+            Rescind::ByAgent => configs.iter().for_each(|config| self.rescind_by_agent(config)),
+            Rescind::Nothing => {}
         }
         self.effects.push(Effect::Respond { request, response: Response::Ok });
     }
 
+    /// What each role consumes of its quota, and what is offered to it, with the roles below it.
+    fn held_by_role(&mut self) -> BTreeMap<String, Quantities> {
+        let held = |(role, view): (String, RoleView)| (role, view.consumed + &view.offered);
+        self.snapshot().roles().into_iter().map(held).collect()
+    }
+
     /// Takes offers back that the limits do not allow, then as many of other roles as may be needed for
     /// the guarantees. What is free already is not counted, so it may be more than needed.
-    fn rescind_precisely(&mut self, config: &QuotaConfig) {
-        let view = self.snapshot().roles().remove(&config.role).unwrap_or_default();
-        let RoleView { mut consumed, offered, .. } = view;
-        consumed += &offered;
+    fn rescind_precisely(&mut self, config: &QuotaConfig, held: &mut BTreeMap<String, Quantities>) {
         let limits: Limits = limits(config);
-        if !limits.allow(&consumed) {
-            for (id, amounts) in self.offers_to(&config.role, true) {
-                if limits.allow(&consumed) {
+        let is_allowed = |held: &BTreeMap<String, Quantities>| {
+            held.get(&config.role).is_none_or(|held| limits.allow(held))
+        };
+        if !is_allowed(held) {
+            for id in self.offers_to(&config.role, true) {
+                if is_allowed(held) {
                     break;
                 }
-                consumed.saturating_sub_assign(&amounts);
-                self.rescind_offer(&id);
+                self.rescind_held(&id, held);
             }
         }
         let guarantees = guarantees(config);
-        if !consumed.contains(&guarantees) {
-            for (id, amounts) in self.offers_to(&config.role, false) {
-                if consumed.contains(&guarantees) {
+        let mut available = held.get(&config.role).cloned().unwrap_or_default();
+        if !available.contains(&guarantees) {
+            for id in self.offers_to(&config.role, false) {
+                if available.contains(&guarantees) {
                     break;
                 }
-                consumed += &amounts;
-                self.rescind_offer(&id);
+                available += &self.rescind_held(&id, held);
             }
         }
     }
 
+    /// Takes an offer back, and off what its role and those above it hold. What it was.
+    fn rescind_held(
+        &mut self,
+        id: &OfferId,
+        held: &mut BTreeMap<String, Quantities>,
+    ) -> Quantities {
+        let Some(offer) = self.offers.get(id) else {
+            return Quantities::new();
+        };
+        let amounts = offer.resources.quantities();
+        for role in std::iter::once(offer.role.as_str()).chain(role::ancestors(&offer.role)) {
+            if let Some(held) = held.get_mut(role) {
+                held.saturating_sub_assign(&amounts);
+            }
+        }
+        self.rescind_offer(id);
+        amounts
+    }
+
     /// The offers to a role and those below it, or all other offers, by agent.
-    fn offers_to(&self, role: &str, own: bool) -> Vec<(OfferId, Quantities)> {
+    fn offers_to(&self, role: &str, own: bool) -> Vec<OfferId> {
         self.agents
             .registered
             .values()
             .flat_map(|agent| &agent.offers)
             .filter_map(|id| Some((id, self.offers.get(id)?)))
             .filter(|(_, offer)| role::is_in_subtree_of(&offer.role, role) == own)
-            .map(|(id, offer)| (id.clone(), offer.resources.quantities()))
+            .map(|(id, _)| id.clone())
             .collect()
     }
 

@@ -80,6 +80,7 @@ async fn a_master_that_does_not_lead_sends_its_clients_on() -> TestResult {
         ("/state?x=1", "//elsewhere:5050/state?x=1"),
         ("/master/slaves", "//elsewhere:5050/master/slaves"),
         ("/redirect", "//elsewhere:5050"),
+        ("/explain?framework_id=a", "//elsewhere:5050/explain?framework_id=a"),
         ("/api/v1", "//elsewhere:5050/api/v1"),
         ("/api/v1/scheduler", "//elsewhere:5050/api/v1/scheduler"),
     ] {
