@@ -195,9 +195,7 @@ impl World {
                 self.at_executor(agent, &container, connection, event);
             }
             Happening::ExecutorGone { agent, life, connection } => {
-                let connection = agent::event::ConnectionId(connection);
-                let event = agent::Event::ExecutorConnectionClosed { connection };
-                self.feed_agent_of(agent, life, event);
+                self.executor_is_gone(agent, life, connection);
             }
             Happening::ExecutorCall { agent, life, container, call } => {
                 self.executor_calls(agent, life, container, call);
@@ -227,6 +225,12 @@ impl World {
             Happening::Fault => self.fault(),
             Happening::Inspection => self.inspect(),
         }
+    }
+
+    fn executor_is_gone(&mut self, agent: usize, life: u32, connection: u64) {
+        let connection = agent::event::ConnectionId(connection);
+        let event = agent::Event::ExecutorConnectionClosed { connection };
+        self.feed_agent_of(agent, life, event);
     }
 
     /// Plans something for some time between two bounds in milliseconds from now.
