@@ -110,7 +110,11 @@ impl Run {
         Ok(())
     }
 
-    /// All frameworks subscribe and launch tasks until the cluster is full; notes how fast.
+    /// All frameworks subscribe, all agents register, and tasks are launched until the cluster is
+    /// full; notes how fast.
+    ///
+    /// In this order, so that the tasks are shared out: the first framework to subscribe to a cluster
+    /// at rest is offered all of it.
     async fn fill(&mut self) -> anyhow::Result<()> {
         /// So full counts as full: tasks end all the time, and their places are free for a while.
         const FULL: f64 = 0.9;
@@ -118,15 +122,17 @@ impl Run {
         self.engine.is_filling = true;
         self.engine.appetite = Appetite::Full;
         self.subscribe().await?;
+        let start = self.engine.now();
+        self.register().await?;
         let is_endless = self.engine.settings.life.is_none();
-        let time = self
-            .engine
+        self.engine
             .run_until("the cluster to be full of tasks", |it| {
                 let share = per_second(it.ledger.running(), 1.0) / per_second(capacity, 1.0);
                 let has_turned_over = it.counters.launches >= capacity;
                 if is_endless { share >= 1.0 } else { share >= FULL || has_turned_over }
             })
             .await?;
+        let time = self.engine.now().saturating_sub(start);
         self.engine.is_filling = false;
         self.report.set_number("fill_seconds", Some(time.as_secs_f64()));
         let rate = per_second(self.engine.counters.launches, time.as_secs_f64());

@@ -76,9 +76,12 @@ impl Fleet {
         self.registered
     }
 
-    /// The agent that the master calls so.
-    pub(super) fn by_id(&self, id: &str) -> Option<u32> {
-        self.by_id.get(id).copied()
+    /// The agent that an offer is of. The offer may come before the agent knows its own id, and then
+    /// the host tells.
+    pub(super) fn offered(&self, offer: &mesos::Offer) -> Option<u32> {
+        let known = self.by_id.get(&offer.agent_id.value).copied();
+        let agent = known.or_else(|| messages::agent_on(&offer.hostname))?;
+        (agent < self.count()).then_some(agent)
     }
 
     pub(super) fn id(&self, agent: u32) -> Option<&mesos::AgentId> {

@@ -54,6 +54,11 @@ pub(super) fn agent_info(
     }
 }
 
+/// The agent that has this host to itself.
+pub(super) fn agent_on(hostname: &str) -> Option<u32> {
+    hostname.strip_prefix("swarm-")?.parse().ok()
+}
+
 fn capabilities() -> Vec<agent_info::Capability> {
     use agent_info::capability::Type;
     [
@@ -243,6 +248,7 @@ mod tests {
     fn an_agent_has_what_its_tasks_need() {
         let info = agent_info(3, 5051, Amount::new(2.0, 256.0), None);
         assert_eq!(Amount::of(&info.resources), Amount::new(2.0, 256.0));
+        assert_eq!(agent_on(&info.hostname), Some(3));
         assert!(info.resources.iter().all(|resource| resource.role.as_deref() == Some("*")));
     }
 }

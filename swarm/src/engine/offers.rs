@@ -13,7 +13,7 @@ impl Engine {
     pub(super) fn offered(&mut self, now: Moment, framework: u32, offer: mesos::Offer) {
         self.counters.offers += 1;
         self.first_offer.get_or_insert(now);
-        let Some(agent) = self.fleet.by_id(&offer.agent_id.value) else {
+        let Some(agent) = self.fleet.offered(&offer) else {
             let id = &offer.agent_id.value;
             self.ledger.violations.add(format!("an offer of {id}, which is not simulated"));
             return;
@@ -40,7 +40,7 @@ impl Engine {
         while !self.must_hold()
             && let Some((framework, offer)) = self.held_offers.pop_front()
         {
-            if let Some(agent) = self.fleet.by_id(&offer.agent_id.value) {
+            if let Some(agent) = self.fleet.offered(&offer) {
                 self.use_offer(now, framework, agent, offer);
                 self.decline(framework);
             }

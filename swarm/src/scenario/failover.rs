@@ -29,7 +29,6 @@ pub(super) async fn run(options: Failover) -> anyhow::Result<Report> {
     let defaults = Defaults { tasks_per_agent: 10, task_seconds: None, spare_tasks: 1 };
     let settings = Settings::new(options.common, defaults).await?;
     let mut run = Run::new("failover", settings).await?;
-    run.register().await?;
     run.fill().await?;
     run.engine.is_restart_expected = true;
     let health = Health::watch(run.engine.server.clone())?;

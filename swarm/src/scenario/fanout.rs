@@ -33,7 +33,6 @@ pub(super) async fn run(options: Fanout) -> anyhow::Result<Report> {
     let encoding = settings.common.encoding;
     let mut run = Run::new("fanout", settings).await?;
     run.report.set("subscribers", options.subscribers);
-    run.register().await?;
     run.fill().await?;
 
     let half = measured / 2;

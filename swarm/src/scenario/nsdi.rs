@@ -29,7 +29,6 @@ pub(super) async fn run(options: Nsdi) -> anyhow::Result<Report> {
     let mut run = Run::new("nsdi", settings).await?;
     run.report.set_number("wanted_launches_per_second", options.rate);
     run.report.set_number("task_seconds_mean", life.map(|life| life.mean_seconds));
-    run.register().await?;
     run.fill().await?;
     run.start_measuring();
     run.engine.start_probes(interval);

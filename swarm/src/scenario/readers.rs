@@ -49,7 +49,6 @@ pub(super) async fn run(options: Readers) -> anyhow::Result<Report> {
     let half = settings.measured / 2;
     let mut run = Run::new("readers", settings).await?;
     run.report.set("readers", options.readers);
-    run.register().await?;
     run.fill().await?;
 
     run.engine.take_counters();

@@ -8,7 +8,6 @@ pub(super) async fn run(common: Common) -> anyhow::Result<Report> {
     let settings = Settings::new(common, Defaults::default()).await?;
     let measured = settings.measured;
     let mut run = Run::new("steady", settings).await?;
-    run.register().await?;
     run.fill().await?;
     run.start_measuring();
     run.engine.run_for(measured).await?;
