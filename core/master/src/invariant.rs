@@ -36,15 +36,18 @@ impl Master {
                 assert_eq!(used, share.used, "what {framework_id:?} uses on {id:?}");
                 taken += &used;
             }
+            // An agent may return with less than it had, or without a reservation that it never heard
+            // of: what its tasks hold besides is believed until the agent says otherwise.
+            let held = taken.unallocated();
+            let mut taken = agent.total.saturating_sub(&agent.total.saturating_sub(&held));
             for offer_id in &agent.offers {
                 let offer = self.offers.get(offer_id).expect("an offer of an agent is outstanding");
-                taken += &offer.resources;
+                taken += &offer.resources.unallocated();
             }
             // Of a shared volume there may be more users than copies in the total.
-            let taken = taken.unallocated().non_shared();
-            // An agent may return with less than it had; what its tasks hold is a fact then.
+            let taken = taken.non_shared();
             assert!(
-                agent.total.contains(&taken) || agent.offers.is_empty(),
+                agent.total.contains(&taken),
                 "{taken} is used or offered of {} on {id:?}",
                 agent.total
             );
