@@ -161,7 +161,11 @@ impl Agent {
         } else {
             // Linking only now, after the back-off, spreads the connections of a whole cluster.
             self.outbox.send(Effect::LinkMaster { pid: master });
-            self.renew_version_for_registration();
+            // What was decided on a first registration is not missing in its repetition, as the master
+            // goes on from what it has: a launch that meets the repetition on its way stays good.
+            if self.info.id.is_some() {
+                self.renew_version_for_registration();
+            }
             let message = self.registration_message();
             self.send_to_master(message);
         }

@@ -168,6 +168,36 @@ fn registers_only_after_authentication_if_there_is_a_credential() {
     assert_eq!(count_registrations(&mut world), 0);
 }
 
+/// The resource versions in all registrations sent since the last look.
+fn registered_versions(world: &mut World) -> Vec<Vec<u8>> {
+    let version = |message: AgentToMaster| match message {
+        AgentToMaster::RegisterSlave(it) => it.resource_version_uuid,
+        AgentToMaster::ReregisterSlave(it) => it.resource_version_uuid,
+        _ => None,
+    };
+    world.messages().into_iter().filter_map(version).map(|it| it.value).collect()
+}
+
+#[test]
+fn a_repeated_registration_outdates_launches_only_if_it_names_tasks() {
+    let mut world = World::start(config(), checkpoint::Tree::default()).unwrap();
+    world.recover_containers(&[]);
+    world.detect();
+    world.pass(Duration::from_secs(30));
+    let first = registered_versions(&mut world);
+    assert!(first.len() > 1, "it repeats itself until it is answered");
+    assert!(first.iter().all(|version| *version == first[0]), "{first:?}");
+
+    let mut world = World::registered();
+    registered_versions(&mut world);
+    world.handle(Event::MasterDetected { leader: None });
+    let leader = Some(Leader { pid: master(), info: None });
+    world.handle(Event::MasterDetected { leader });
+    world.pass(Duration::from_secs(30));
+    let again = registered_versions(&mut world);
+    assert!(again.len() > 1 && again[0] != again[1], "{again:?}");
+}
+
 #[test]
 fn reregistration_tells_everything_and_reconciles() {
     let mut world = World::registered();
