@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -31,7 +32,21 @@ fn records_survive_reopening() {
     let expected = [("agents/1".to_owned(), vec![0, 255])];
     assert_eq!(registry.load().unwrap(), expected);
     drop(registry);
-    assert_eq!(EmbeddedFile::open(work_dir.path()).unwrap().load().unwrap(), expected);
+    assert_eq!(reopen(work_dir.path()).unwrap().load().unwrap(), expected);
+}
+
+/// Opens a file that was closed. Another test that starts a process at this moment holds all open files
+/// of this one until its program begins, locks included.
+fn reopen(work_dir: &Path) -> Result<EmbeddedFile, RegistryError> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match EmbeddedFile::open(work_dir) {
+            Err(RegistryError::InUse { .. }) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => return opened,
+        }
+    }
 }
 
 #[test]
@@ -88,7 +103,7 @@ fn damage_is_found_and_nothing_is_written() {
     let mut refused = 0;
     for damaged in [truncated, flipped, zeroed_header] {
         std::fs::write(file(work_dir.path()), &damaged).unwrap();
-        match EmbeddedFile::open(work_dir.path()) {
+        match reopen(work_dir.path()) {
             Err(error) => {
                 assert!(matches!(error, RegistryError::Unreadable { .. }), "{}", message(&error));
                 assert_eq!(std::fs::read(file(work_dir.path())).unwrap(), damaged);
@@ -195,7 +210,7 @@ fn acknowledged_commits_survive_kill_9() {
                 seen += 1;
             }
         }
-        std::thread::sleep(std::time::Duration::from_micros(u64::from(round * 37 % 2000)));
+        std::thread::sleep(Duration::from_micros(u64::from(round * 37 % 2000)));
         child.kill().unwrap();
         child.wait().unwrap();
         for line in lines.map_while(Result::ok) {
@@ -206,7 +221,7 @@ fn acknowledged_commits_survive_kill_9() {
         if round % 7 == 0 && !file(work_dir.path()).exists() {
             continue;
         }
-        let registry = EmbeddedFile::open(work_dir.path()).unwrap();
+        let registry = reopen(work_dir.path()).unwrap();
         let records = registry.load().unwrap();
         let numbers: Vec<u64> = records.iter().map(|(_, value)| read_number(value)).collect();
         assert!(numbers.is_empty() || numbers.len() == PAIR, "{numbers:?}");
