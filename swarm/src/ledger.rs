@@ -394,7 +394,7 @@ impl Ledger {
             return Heard::Again;
         }
         let before = task.told;
-        let is_end = is_terminal(state);
+        let is_end = state.is_terminal();
         match before {
             Told::Ended => {
                 if !task.is_repeated {
@@ -515,26 +515,6 @@ impl Ledger {
 pub(crate) const STARTED: u8 = 1;
 /// The number of a task's last update.
 pub(crate) const ENDED: u8 = 2;
-
-/// Whether a task in this state will never be in another.
-pub(crate) fn is_terminal(state: TaskState) -> bool {
-    match state {
-        TaskState::TaskFinished
-        | TaskState::TaskFailed
-        | TaskState::TaskKilled
-        | TaskState::TaskError
-        | TaskState::TaskLost
-        | TaskState::TaskDropped
-        | TaskState::TaskGone
-        | TaskState::TaskGoneByOperator => true,
-        TaskState::TaskStaging
-        | TaskState::TaskStarting
-        | TaskState::TaskRunning
-        | TaskState::TaskKilling
-        | TaskState::TaskUnreachable
-        | TaskState::TaskUnknown => false,
-    }
-}
 
 #[cfg(test)]
 mod tests;

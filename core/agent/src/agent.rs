@@ -21,7 +21,6 @@ use crate::registration::Registration;
 use crate::resource_state::ResourceState;
 use crate::snapshot::ViewCache;
 use crate::status_updates::Streams;
-use crate::task;
 use crate::timers::{Timer, TimerId, Timers};
 use crate::view::{FrameworkView, Phase};
 
@@ -256,7 +255,7 @@ impl Agent {
                 framework.state == framework::State::Running && self.phase != Phase::Terminating;
             for task in framework.executors.values().flat_map(|each| each.terminated.values()) {
                 assert!(
-                    !is_told || task::is_terminal(task.state),
+                    !is_told || task.state.is_terminal(),
                     "task {:?} is over in state {:?}",
                     task.task_id,
                     task.state

@@ -175,7 +175,7 @@ impl Executor {
     /// If the status cannot follow.
     pub fn check_status(&self, status: &mesos::TaskStatus) -> Result<(), TransitionError> {
         if self.queued.contains_key(&status.task_id) {
-            let ends = task::is_terminal(status.state);
+            let ends = status.state.is_terminal();
             return if ends { Ok(()) } else { Err(TransitionError::Queued) };
         }
         if self.launched.contains_key(&status.task_id) {
@@ -196,7 +196,7 @@ impl Executor {
         if status.source == Some(task_status::Source::SourceExecutor) {
             self.had_task = true;
         }
-        let ends = task::is_terminal(status.state);
+        let ends = status.state.is_terminal();
         if let Some(info) = self.dequeue(&status.task_id) {
             let mut record = task::record(&info, status.state, &self.framework);
             task::append_status(&mut record, status);

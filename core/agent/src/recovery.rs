@@ -25,7 +25,6 @@ use crate::event::ContainerTermination;
 use crate::executor::{Executor, ExecutorKey, PendingTermination, State};
 use crate::framework::Framework;
 use crate::snapshot::executor_view;
-use crate::task;
 use crate::timers::{Timer, TimerId};
 use crate::view::Phase;
 
@@ -313,7 +312,7 @@ impl Agent {
             // An update the task did not follow the first time is not followed now either.
             let _ = executor.apply_status(&update.status);
             let uuid = update.uuid.as_deref().unwrap_or_default();
-            let is_over = task::is_terminal(update.status.state);
+            let is_over = update.status.state.is_terminal();
             if is_over && found.acknowledgements.contains(uuid) {
                 executor.complete(&id, self.config.history.completed_tasks_per_executor_max);
             }

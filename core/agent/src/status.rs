@@ -15,7 +15,6 @@ use crate::effect::Severity;
 use crate::executor::{Executor, ExecutorKey, State};
 use crate::framework;
 use crate::status_updates::{Acknowledged, PENDING_UPDATES_PER_TASK_MAX};
-use crate::task;
 use crate::timers::Timer;
 use crate::view::Phase;
 
@@ -165,7 +164,7 @@ impl Agent {
             add_container_status(&self.config.pid, executor, &mut update.status);
         }
         let checkpoint = self.updates_path(executor, &task);
-        let ends = task::is_terminal(update.status.state);
+        let ends = update.status.state.is_terminal();
         if let Some(executor) = self.executor_mut(&key) {
             // Checked above: nothing else can be wrong.
             let _ = executor.apply_status(&update.status);

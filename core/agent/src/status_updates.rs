@@ -10,7 +10,6 @@ use std::time::Duration;
 use protocol::internal::StatusUpdate;
 use protocol::mesos::{FrameworkId, TaskId};
 
-use crate::task::is_terminal;
 use crate::timers::TimerId;
 
 /// The wait before the first repetition.
@@ -129,7 +128,7 @@ impl Streams {
                 continue;
             }
             stream.acknowledged.insert(uuid);
-            if is_terminal(update.status.state) {
+            if update.status.state.is_terminal() {
                 return;
             }
         }
@@ -155,7 +154,7 @@ impl Streams {
         };
         stream.acknowledged.insert(uuid.to_vec());
         stream.retry_interval = RETRY_INTERVAL_MIN;
-        if is_terminal(update.status.state) { Acknowledged::Ends } else { Acknowledged::Continues }
+        if update.status.state.is_terminal() { Acknowledged::Ends } else { Acknowledged::Continues }
     }
 
     /// Removes one stream.

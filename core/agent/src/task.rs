@@ -2,27 +2,6 @@
 
 use protocol::mesos::{self, TaskState};
 
-/// Whether nothing follows this state.
-#[must_use]
-pub const fn is_terminal(state: TaskState) -> bool {
-    match state {
-        TaskState::TaskFinished
-        | TaskState::TaskFailed
-        | TaskState::TaskKilled
-        | TaskState::TaskError
-        | TaskState::TaskLost
-        | TaskState::TaskDropped
-        | TaskState::TaskGone
-        | TaskState::TaskGoneByOperator => true,
-        TaskState::TaskStaging
-        | TaskState::TaskStarting
-        | TaskState::TaskRunning
-        | TaskState::TaskKilling
-        | TaskState::TaskUnreachable
-        | TaskState::TaskUnknown => false,
-    }
-}
-
 /// The record of a task: what the agent keeps, checkpoints and reports of a `TaskInfo`.
 #[must_use]
 pub fn record(

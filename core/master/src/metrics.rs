@@ -9,7 +9,6 @@ use protocol::mesos::{OperationState, TaskState};
 
 pub use crate::framework::FrameworkCounts;
 use crate::framework::Tally;
-use crate::operation::ended;
 
 /// Declares the counters: one line gives the variant, its name and its meaning.
 macro_rules! counters {
@@ -225,7 +224,7 @@ impl Metrics {
 
     /// Counts an operation no longer, unless it ended: what ended is counted for ever.
     pub(crate) fn remove_operation(&mut self, kind: operation::Type, state: OperationState) {
-        if !ended(state) {
+        if !state.is_terminal() {
             self.operations.remove((kind, state));
         }
     }

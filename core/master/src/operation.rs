@@ -41,22 +41,6 @@ const fn came_to_nothing(state: OperationState) -> bool {
     )
 }
 
-/// Whether an operation in this state has ended.
-pub(crate) const fn ended(state: OperationState) -> bool {
-    match state {
-        OperationState::OperationFinished
-        | OperationState::OperationFailed
-        | OperationState::OperationError
-        | OperationState::OperationDropped
-        | OperationState::OperationGoneByOperator => true,
-        OperationState::OperationUnsupported
-        | OperationState::OperationPending
-        | OperationState::OperationUnreachable
-        | OperationState::OperationRecovering
-        | OperationState::OperationUnknown => false,
-    }
-}
-
 impl Master {
     /// Applies an operation, which was validated, to an agent's total and tells the agent.
     pub(crate) fn apply_operation(
@@ -163,7 +147,7 @@ impl Master {
         };
         self.metrics.add(Counter::ValidOperationUpdates);
         let end = operation.latest_status.state;
-        if ended(end) && came_to_nothing(status.state) && status.state != end {
+        if end.is_terminal() && came_to_nothing(status.state) && status.state != end {
             // News of its end were acknowledged on the way, so the agent knows it no more.
             self.forget_operation(&agent_id, &uuid);
             return;
@@ -176,7 +160,7 @@ impl Master {
         match follower {
             Some(id) if self.frameworks.registered.contains_key(&id) => {
                 self.notify(&id, Notice::Operation(Box::new(status)));
-                if ended(latest.state) && latest.uuid.is_none() {
+                if latest.state.is_terminal() && latest.uuid.is_none() {
                     self.forget_operation(&agent_id, &uuid);
                 }
             }
@@ -198,7 +182,7 @@ impl Master {
         };
         let operation = Arc::make_mut(operation);
         let before = operation.latest_status.state;
-        if !ended(before) {
+        if !before.is_terminal() {
             self.metrics.change_operation(kind(&operation.info), before, status.state);
             operation.latest_status = status.clone();
         }
@@ -207,7 +191,7 @@ impl Master {
         }
         let surplus = operation.statuses.len().saturating_sub(OPERATION_STATUSES_MAX);
         operation.statuses.drain(..surplus);
-        if !ended(before) && came_to_nothing(status.state) {
+        if !before.is_terminal() && came_to_nothing(status.state) {
             self.ask_what_agent_has(agent_id);
         }
     }
@@ -246,7 +230,7 @@ impl Master {
             };
             self.send_to_agent(&pid, MasterToAgent::AcknowledgeOperationStatus(message));
         }
-        if ended(latest.state) {
+        if latest.state.is_terminal() {
             self.forget_operation(agent_id, uuid);
         }
     }

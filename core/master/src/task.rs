@@ -17,31 +17,10 @@ use crate::framework::FrameworkCapabilities;
 use crate::metrics::Counter;
 use crate::task::record::TaskRecord;
 
-/// Whether a task in this state has ended.
-#[must_use]
-pub(crate) const fn terminal(state: TaskState) -> bool {
-    match state {
-        TaskState::TaskFinished
-        | TaskState::TaskFailed
-        | TaskState::TaskKilled
-        | TaskState::TaskError
-        | TaskState::TaskLost
-        | TaskState::TaskDropped
-        | TaskState::TaskGone
-        | TaskState::TaskGoneByOperator => true,
-        TaskState::TaskStaging
-        | TaskState::TaskStarting
-        | TaskState::TaskRunning
-        | TaskState::TaskKilling
-        | TaskState::TaskUnreachable
-        | TaskState::TaskUnknown => false,
-    }
-}
-
 /// Whether a task in this state holds resources on a registered agent.
 #[must_use]
 pub(crate) const fn holds_resources(state: TaskState) -> bool {
-    !terminal(state) && !matches!(state, TaskState::TaskUnreachable)
+    !state.is_terminal() && !matches!(state, TaskState::TaskUnreachable)
 }
 
 /// The transition table.
@@ -65,7 +44,7 @@ pub(crate) const fn allowed(from: TaskState, to: TaskState) -> bool {
         | TaskState::TaskLost
         | TaskState::TaskDropped
         | TaskState::TaskGone
-        | TaskState::TaskGoneByOperator => !terminal(from),
+        | TaskState::TaskGoneByOperator => !from.is_terminal(),
     }
 }
 
@@ -341,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_task_that_ended_never_changes() {
-        for from in STATES.into_iter().filter(|state| terminal(*state)) {
+        for from in STATES.into_iter().filter(|state| state.is_terminal()) {
             for to in STATES {
                 assert!(!allowed(from, to), "{from:?} to {to:?}");
             }
@@ -350,8 +329,8 @@ mod tests {
 
     #[test]
     fn a_live_task_may_reach_any_end() {
-        for from in STATES.into_iter().filter(|state| !terminal(*state)) {
-            for to in STATES.into_iter().filter(|state| terminal(*state)) {
+        for from in STATES.into_iter().filter(|state| !state.is_terminal()) {
+            for to in STATES.into_iter().filter(|state| state.is_terminal()) {
                 assert!(allowed(from, to), "{from:?} to {to:?}");
             }
             assert!(!allowed(from, TaskState::TaskUnknown));

@@ -22,6 +22,7 @@ pub mod pid;
 pub mod recordio;
 #[cfg(test)]
 mod registry;
+mod states;
 #[cfg(test)]
 mod tests;
 pub mod time;

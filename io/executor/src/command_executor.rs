@@ -472,7 +472,7 @@ impl CommandExecutor {
             return;
         }
         task.acknowledged = true;
-        if matches!(task.phase, Phase::Ended { .. }) && status::is_terminal(update.status.state) {
+        if matches!(task.phase, Phase::Ended { .. }) && update.status.state.is_terminal() {
             actions.push(Action::Exit(EXIT_SUCCESS));
         }
     }

@@ -14,7 +14,7 @@ use resources::Resources;
 use super::offers::take;
 use super::options::{ExecuteOptions, Work};
 use super::sandbox::Sandbox;
-use super::status::{Ending, describe, is_terminal};
+use super::status::{Ending, describe};
 
 /// What the executor of a task group needs for itself, as in `mesos-execute`.
 const GROUP_EXECUTOR_RESOURCES: &str = "cpus:0.1;mem:32;disk:32";
@@ -125,7 +125,7 @@ impl Execution {
 
     fn unfinished(&self) -> impl Iterator<Item = &TaskId> {
         let ids = self.work.tasks().iter().map(|task| &task.task_id);
-        ids.filter(|id| self.statuses.get(id).is_none_or(|status| !is_terminal(status.state)))
+        ids.filter(|id| self.statuses.get(id).is_none_or(|status| !status.state.is_terminal()))
     }
 
     fn subscribed(&mut self, subscribed: event::Subscribed) -> Vec<Action> {

@@ -43,26 +43,6 @@ pub(super) fn describe(status: &TaskStatus) -> String {
     text
 }
 
-/// Whether nothing can happen to the task any more.
-pub(super) const fn is_terminal(state: TaskState) -> bool {
-    match state {
-        TaskState::TaskFinished
-        | TaskState::TaskFailed
-        | TaskState::TaskKilled
-        | TaskState::TaskLost
-        | TaskState::TaskError
-        | TaskState::TaskDropped
-        | TaskState::TaskGone
-        | TaskState::TaskGoneByOperator => true,
-        TaskState::TaskStaging
-        | TaskState::TaskStarting
-        | TaskState::TaskRunning
-        | TaskState::TaskKilling
-        | TaskState::TaskUnreachable
-        | TaskState::TaskUnknown => false,
-    }
-}
-
 /// How the work ended: the first status that is not TASK_FINISHED, if there is one.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Ending(Option<Box<TaskStatus>>);

@@ -52,7 +52,7 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn is_alive(&self) -> bool {
-        !agent::task::is_terminal(self.state)
+        !self.state.is_terminal()
     }
 }
 

@@ -28,19 +28,8 @@ pub(crate) struct Doing {
 impl Doing {
     /// Whether the framework was told how it ended, or that nobody knows of it.
     pub(crate) fn is_over(&self) -> bool {
-        is_end(self.state) || self.state == OperationState::OperationUnknown
+        self.state.is_terminal() || self.state == OperationState::OperationUnknown
     }
-}
-
-fn is_end(state: OperationState) -> bool {
-    matches!(
-        state,
-        OperationState::OperationFinished
-            | OperationState::OperationFailed
-            | OperationState::OperationError
-            | OperationState::OperationDropped
-            | OperationState::OperationGoneByOperator
-    )
 }
 
 /// The part of a scalar, or the whole if it is smaller.
@@ -204,10 +193,10 @@ impl World {
             return;
         };
         let (old, new) = (doing.state, status.state);
-        if is_end(old) {
+        if old.is_terminal() {
             // Before it heard of the acknowledgement, the master may call the agent gone.
             let is_gone = new == OperationState::OperationGoneByOperator;
-            if is_end(new) && new != old && !is_gone {
+            if new.is_terminal() && new != old && !is_gone {
                 self.violate(format!("operations: {id} goes from {old:?} to {new:?}"));
             }
             return;

@@ -70,7 +70,7 @@ pub(crate) struct Entry {
 impl Entry {
     /// Whether nothing more is to come.
     pub(crate) fn is_over(&self) -> bool {
-        agent::task::is_terminal(self.state) && !self.by_master
+        self.state.is_terminal() && !self.by_master
     }
 }
 

@@ -130,7 +130,7 @@ impl World {
                 let name = &task.value;
                 let agrees = match real {
                     Some(real) => told == real,
-                    None => agent::task::is_terminal(told) || told == TaskState::TaskUnknown,
+                    None => told.is_terminal() || told == TaskState::TaskUnknown,
                 };
                 let is_gone = told == TaskState::TaskUnreachable && !self.is_member(&entry.agent);
                 if !agrees && !is_gone {
@@ -179,7 +179,7 @@ impl World {
         let mut surplus = 0;
         let mut known = BTreeSet::new();
         for view in snapshot.frameworks.values() {
-            for task in view.tasks.values().filter(|task| !agent::task::is_terminal(task.state)) {
+            for task in view.tasks.values().filter(|task| !task.state.is_terminal()) {
                 known.insert(&*task.task_id);
             }
         }

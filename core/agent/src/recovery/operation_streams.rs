@@ -6,10 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use protocol::internal::{
-    UpdateOperationStatusMessage, UpdateOperationStatusRecord, update_operation_status_record,
-};
-use protocol::mesos::{self, OperationState};
+use protocol::internal::{UpdateOperationStatusRecord, update_operation_status_record};
+use protocol::mesos;
 use protocol::uuid::Uuid;
 
 use super::read::Reader;
@@ -51,7 +49,7 @@ impl Reader<'_> {
         let of_type = |wanted: Type| sequence.messages.iter().filter(move |it| it.r#type == wanted);
         let ends: BTreeSet<&[u8]> = of_type(Type::Update)
             .filter_map(|record| record.update.as_deref())
-            .filter(|update| is_end(update))
+            .filter(|update| update.status.state.is_terminal())
             .filter_map(|update| update.status.uuid.as_ref())
             .map(|uuid| uuid.value.as_slice())
             .collect();
@@ -59,15 +57,4 @@ impl Reader<'_> {
             .filter_map(|record| record.uuid.as_ref())
             .any(|uuid| ends.contains(uuid.value.as_slice()))
     }
-}
-
-fn is_end(update: &UpdateOperationStatusMessage) -> bool {
-    matches!(
-        update.status.state,
-        OperationState::OperationFinished
-            | OperationState::OperationFailed
-            | OperationState::OperationError
-            | OperationState::OperationDropped
-            | OperationState::OperationGoneByOperator
-    )
 }

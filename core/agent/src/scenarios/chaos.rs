@@ -20,7 +20,6 @@ use super::world::World;
 use crate::checkpoint::{self, EntryKind, Tree};
 use crate::event::{ConnectionId, Event};
 use crate::executor::State;
-use crate::task::is_terminal;
 
 /// The world with a memory of what its inhabitants did.
 struct Chaos {
@@ -252,7 +251,7 @@ proptest! {
         assert!(chaos.world.disk.file(&drain).is_none());
         for task in &chaos.launched {
             let told = chaos.told.get(task).and_then(|states| states.last()).copied();
-            assert!(told.is_some_and(is_terminal), "task {task}: {:?}", chaos.told.get(task));
+            assert!(told.is_some_and(TaskState::is_terminal), "task {task}: {:?}", chaos.told.get(task));
         }
     }
 

@@ -412,7 +412,7 @@ fn check_promises(disk: Tree, promises: &Promises, when: &str) {
     // Everything ends: nothing is left that nobody will ever finish.
     let ended = known_tasks(&mut world);
     for (task, state) in &ended {
-        assert!(crate::task::is_terminal(*state), "{when}: task {task} ends as {state:?}");
+        assert!(state.is_terminal(), "{when}: task {task} ends as {state:?}");
     }
     assert!(world.view().frameworks.is_empty(), "{when}: something is left");
 }

@@ -13,7 +13,6 @@ use protocol::messages::MasterToAgent;
 use crate::Master;
 use crate::agent::registration::agent_profile;
 use crate::metrics::Counter;
-use crate::task::terminal;
 
 impl Master {
     /// `UpdateSlaveMessage`: sent right after every (re)registration and on changes.
@@ -128,7 +127,7 @@ impl Master {
         }
         let kills: Vec<MasterToAgent> = tasks
             .iter()
-            .filter(|task| !terminal(task.state))
+            .filter(|task| !task.state.is_terminal())
             .filter(|task| {
                 agent.killed.contains(&(task.framework_id.clone(), task.task_id.clone()))
             })

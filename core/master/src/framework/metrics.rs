@@ -8,8 +8,6 @@ use protocol::mesos::offer::operation;
 use protocol::mesos::{FrameworkId, FrameworkInfo, TaskState};
 use protocol::scheduler::{call, event};
 
-use crate::task::terminal;
-
 /// How often each value occurred.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Tally<K>(BTreeMap<K, u64>);
@@ -62,7 +60,7 @@ impl FrameworkMetrics {
     /// A task is known now.
     pub(crate) fn task_added(&mut self, state: TaskState) {
         self.tasks.add(state);
-        if terminal(state) {
+        if state.is_terminal() {
             self.ended.add(state);
         }
     }
@@ -136,7 +134,7 @@ impl FrameworkCounts {
         set("offers/declined", metrics.offers_declined);
         set("offers/rescinded", metrics.offers_rescinded);
         for state in TaskState::ALL {
-            if terminal(*state) {
+            if state.is_terminal() {
                 let count = metrics.ended.get(*state);
                 set(&lower("tasks/terminal/", state.name(Names::V1)), count);
                 continue;

@@ -16,7 +16,7 @@ use crate::framework::subscribe::failover_timeout;
 use crate::framework::{FrameworkCounts, Peer, Presence};
 use crate::notice::Notice;
 use crate::registry::{FrameworkRecord, FrameworkStanding, framework_change, framework_deletion};
-use crate::task::{History, Verdict, terminal};
+use crate::task::{History, Verdict};
 use crate::timer::Timer;
 
 impl Master {
@@ -186,7 +186,7 @@ impl Master {
             framework.tasks.iter().map(|(task, it)| (task.clone(), it.state)).collect();
         let agents: Vec<AgentId> = framework.agents.iter().cloned().collect();
         for (task_id, state) in tasks {
-            if !terminal(state) {
+            if !state.is_terminal() {
                 let Some(task) = self.frameworks.registered[id].tasks.get(&task_id) else {
                     continue;
                 };

@@ -13,7 +13,6 @@ use protocol::scheduler::call::{AcknowledgeOperationStatus, ReconcileOperations}
 use crate::Master;
 use crate::metrics::Counter;
 use crate::notice::Notice;
-use crate::operation::ended;
 
 impl Master {
     /// `ACKNOWLEDGE_OPERATION_STATUS`.
@@ -27,7 +26,7 @@ impl Master {
             self.metrics.add(Counter::InvalidOperationAcknowledgements);
             return;
         };
-        if ended(state)
+        if state.is_terminal()
             && let Some(agent_id) = &call.agent_id
         {
             self.forget_operation(agent_id, &operation_uuid.value);

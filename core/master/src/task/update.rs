@@ -13,7 +13,7 @@ use crate::Master;
 use crate::metrics::Counter;
 use crate::notice::Notice;
 use crate::task::record::TaskRecord;
-use crate::task::{History, allowed, holds_resources, terminal};
+use crate::task::{History, allowed, holds_resources};
 
 impl Master {
     /// A status update of an agent.
@@ -117,7 +117,7 @@ impl Master {
         }
         if holds_resources(before) && !holds_resources(task.state) {
             self.release(&framework_id, &task.agent_id, &task.resources());
-            if terminal(task.state) {
+            if task.state.is_terminal() {
                 // The end may be known before the update that tells it: see above.
                 self.metrics.add_task_end(task.state, status.source, status.reason);
             }
@@ -146,7 +146,7 @@ impl Master {
                 self.metrics.add(Counter::InvalidAcknowledgements);
                 return;
             };
-            if terminal(state) && task.awaits_acknowledgement(&call.uuid) {
+            if state.is_terminal() && task.awaits_acknowledgement(&call.uuid) {
                 self.remove_task(framework_id, &call.task_id, History::Completed);
             }
         }
@@ -182,7 +182,7 @@ impl Master {
         let update = self.verdict_update(framework_id, Some(agent), task_id, executor, verdict);
         // The framework of a task that has already ended waits for that end, which the agent can no
         // longer repeat: it gets the verdict, while the history keeps how the task really ended.
-        let live = self.task_state(framework_id, task_id).is_some_and(|state| !terminal(state));
+        let live = self.task_state(framework_id, task_id).is_some_and(|state| !state.is_terminal());
         let history = if live && update.status.unreachable_time.is_some() {
             History::Unreachable
         } else {

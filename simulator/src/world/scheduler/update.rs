@@ -52,7 +52,7 @@ impl World {
         let Some(entry) = self.schedulers[scheduler].book.get_mut(&status.task_id) else { return };
         let by_master = status.source == Some(task_status::Source::SourceMaster);
         let by_executor = status.source == Some(task_status::Source::SourceExecutor);
-        let ends = agent::task::is_terminal(status.state);
+        let ends = status.state.is_terminal();
         if entry.is_over() {
             // The master may call an agent unreachable, or forget it, while the acknowledgement of the
             // end is on its way. And to a kill that comes too late an agent answers that there is no
@@ -66,7 +66,7 @@ impl World {
             }
             return;
         }
-        let was_over = agent::task::is_terminal(entry.state);
+        let was_over = entry.state.is_terminal();
         entry.state = status.state;
         entry.by_master = by_master;
         if status.state == TaskState::TaskFinished && !was_over {
