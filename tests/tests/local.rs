@@ -111,7 +111,10 @@ fn an_ordinary_user_can_run_it() {
 #[test]
 fn what_it_prints_leads_on() {
     let folder = tempfile::tempdir().expect("a folder");
-    let process = Process::start(&binary(), &["local", "--port=0"], &[], folder.path(), "local");
+    // It is killed at the end and cannot remove its own folder, which therefore stands in this one.
+    let environment = [("TMPDIR", folder.path().to_str().expect("a path that is text"))];
+    let arguments = ["local", "--port=0"];
+    let process = Process::start(&binary(), &arguments, &environment, folder.path(), "local");
     let address = address(&process);
     let (status, _) = get(&format!("http://{address}/health"));
     assert_eq!(status, 200);
