@@ -171,6 +171,8 @@ impl Master {
     /// Drops the records of agents that left long ago, and the oldest beyond the bound.
     pub(crate) fn registry_gc(&mut self) {
         self.timers.start(self.now + self.config.registry_gc_interval, Timer::RegistryGc);
+        // Not the registry's, but as old and as superfluous.
+        self.views.forget_if_unread();
         let oldest = self.now - self.config.registry_max_agent_age;
         let unreachable =
             self.agents.unreachable.iter().map(|(id, it)| (it.since, id.clone())).collect();

@@ -37,6 +37,8 @@ pub(crate) struct Views {
     last: Option<Arc<Snapshot>>,
     /// Whether somebody has asked for a snapshot. Before that, what changes is not noted.
     watched: bool,
+    /// Whether somebody has asked since [`Views::forget_if_unread`] looked last.
+    is_read: bool,
     holdings: Holdings,
 }
 
@@ -62,7 +64,20 @@ impl Views {
 
     /// Notes that something was counted for a framework.
     pub(crate) fn count_framework(&mut self, id: &FrameworkId) {
-        self.counted.insert(id.clone());
+        if self.watched {
+            self.counted.insert(id.clone());
+        }
+    }
+
+    /// Forgets the last snapshot and what has changed since if nobody has asked for one between two
+    /// calls: the names of agents and frameworks that come and go would add up for ever. The next to ask
+    /// gets everything made anew.
+    pub(crate) fn forget_if_unread(&mut self) {
+        if std::mem::take(&mut self.is_read) || !self.watched {
+            return;
+        }
+        let unchecked = std::mem::take(&mut self.unchecked);
+        *self = Self { version: self.version, stale: true, unchecked, ..Self::default() };
     }
 
     /// Notes that plans for machines change, or what frameworks say to them.
@@ -86,6 +101,7 @@ impl Master {
 
     /// The state as of now. Costs what changed since the last call, and a pointer for what did not.
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
+        self.views.is_read = true;
         if let Some(last) = &self.views.last
             && !self.views.stale
         {
@@ -95,6 +111,7 @@ impl Master {
             let agents = self.agents.registered.keys().chain(self.agents.recovered.keys());
             self.views.agents = agents.cloned().collect();
             self.views.frameworks = self.frameworks.registered.keys().cloned().collect();
+            self.views.counted = self.frameworks.completed_counts.keys().cloned().collect();
         }
         let last = self.views.last.take();
         let unchanged = last.as_ref().is_some_and(|last| last.version == self.views.version);

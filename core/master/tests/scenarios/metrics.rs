@@ -96,6 +96,47 @@ fn a_framework_is_counted_from_its_subscription_to_its_end() {
     assert!(!counts.contains_key("tasks/active/task_staging"), "{counts:?}");
 }
 
+/// All that a reader sees but the time.
+fn seen(cluster: &mut Cluster) -> String {
+    let snapshot = cluster.master.snapshot();
+    let metrics = snapshot.metrics.iter().filter(|(name, _)| *name != "master/uptime_secs");
+    let metrics: BTreeMap<&str, f64> = metrics.collect();
+    let counted = &snapshot.framework_counts;
+    format!(
+        "{:?} {:?} {:?} {metrics:?} {counted:?}",
+        snapshot.agents, snapshot.frameworks, snapshot.completed_frameworks
+    )
+}
+
+#[test]
+fn a_framework_that_ends_before_anybody_reads_is_counted() {
+    let (mut cluster, _, scheduler, _) = Cluster::with_offer(framework_info("my jobs"));
+    let teardown = scheduler::Call { r#type: Some(CallType::Teardown), ..Default::default() };
+    cluster.call(&scheduler, teardown);
+    assert_eq!(moved(&mut cluster, &scheduler.id).get("calls/teardown"), Some(&1.0));
+}
+
+#[test]
+fn after_a_long_time_without_readers_the_next_one_sees_the_same() {
+    let info = FrameworkInfo { failover_timeout: Some(600.0), ..framework_info("my jobs") };
+    let run = |is_read_late: bool| {
+        let (mut cluster, agent, scheduler, offer) = Cluster::with_offer(info.clone());
+        let (ended, _) = cluster.subscribe(framework_info("my other jobs"));
+        let tasks = vec![task("a", &agent.id, 1.0, 64.0)];
+        cluster.accept(&scheduler, vec![offer.id], vec![launch(tasks)]);
+        if !is_read_late {
+            seen(&mut cluster);
+        }
+        let teardown = scheduler::Call { r#type: Some(CallType::Teardown), ..Default::default() };
+        cluster.call(&ended, teardown);
+        cluster.advance_with_pongs(config().registry_gc_interval * 5 / 2, &[&agent]);
+        cluster.update(&agent, &scheduler, "a", TaskState::TaskRunning, 1);
+        seen(&mut cluster)
+    };
+    // In the one run all that was noted is forgotten meanwhile, in the other nobody had looked before.
+    assert_eq!(run(false), run(true));
+}
+
 #[test]
 fn offers_count_as_declined_and_as_rescinded_and_roles_as_suppressed() {
     let (mut cluster, agent, scheduler, offer) = Cluster::with_offer(framework_info("my jobs"));
