@@ -48,7 +48,7 @@ impl Output {
     pub fn push(&mut self, mut chunk: Vec<u8>) -> bool {
         if self.skip >= chunk.len() {
             self.skip -= chunk.len();
-            return !self.shared.lock().readers.is_empty();
+            return self.shared.lock().has_followers();
         }
         chunk.drain(..std::mem::take(&mut self.skip));
         self.shared.push(chunk.into())
@@ -84,9 +84,23 @@ impl Window {
         self.first + self.chunks.len() as u64
     }
 
+    /// The readers that this rendering is for; those left behind get one of their own.
+    fn followers(&self) -> impl Iterator<Item = &Reader> {
+        self.readers.values().filter(|reader| !reader.left_behind)
+    }
+
+    fn has_followers(&self) -> bool {
+        self.followers().next().is_some()
+    }
+
+    /// Where the slowest reader is.
+    fn slowest(&self) -> Option<u64> {
+        self.followers().map(|reader| reader.position).min()
+    }
+
     /// Drops what every reader has.
     fn drop_read(&mut self) {
-        let slowest = self.readers.values().map(|reader| reader.position).min();
+        let slowest = self.slowest();
         while self.first < slowest.unwrap_or(u64::MAX) && self.chunks.pop_front().is_some() {
             self.first += 1;
         }
@@ -101,18 +115,17 @@ impl Window {
     /// Leaves the slowest readers behind once others have waited for them for too long, all in all.
     fn leave_behind(&mut self, waited: Duration) {
         let end = self.end();
-        if self.readers.values().any(|reader| reader.position == end) {
+        if self.followers().any(|reader| reader.position == end) {
             self.lag += waited;
         }
         if self.lag < LAG_MAX {
             return;
         }
         self.lag = Duration::ZERO;
-        let slowest = self.readers.values().map(|reader| reader.position).min();
-        let slow = |reader: &&mut Reader| Some(reader.position) == slowest;
+        let slowest = self.slowest();
+        let slow = |reader: &&mut Reader| !reader.left_behind && Some(reader.position) == slowest;
         for reader in self.readers.values_mut().filter(slow) {
             reader.left_behind = true;
-            reader.position = end;
             if let Some(waker) = reader.waker.take() {
                 waker.wake();
             }
@@ -186,7 +199,7 @@ impl Shared {
         let started = Instant::now();
         while window.chunks.len() >= WINDOW_CHUNKS_MAX {
             window.drop_read();
-            if window.chunks.len() < WINDOW_CHUNKS_MAX || window.readers.is_empty() {
+            if window.chunks.len() < WINDOW_CHUNKS_MAX || !window.has_followers() {
                 break;
             }
             if started.elapsed() > STALL_MAX {
@@ -199,7 +212,7 @@ impl Shared {
             (window, _) = waited.unwrap_or_else(PoisonError::into_inner);
             window.leave_behind(waiting.elapsed());
         }
-        if window.readers.is_empty() {
+        if !window.has_followers() {
             return false;
         }
         window.chunks.push_back(chunk);
@@ -356,6 +369,20 @@ mod tests {
         assert_eq!(quick.await??, expected());
         assert_eq!(slow.await??, expected());
         assert_eq!(count.load(Ordering::Relaxed), 2);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_stands_still_is_waited_for_once()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let (shared, quick, _) = body();
+        let still = shared.join().ok_or("joins")?;
+        assert_eq!(tokio::spawn(read(quick, Duration::ZERO)).await??, expected());
+        // The one pause was when the window was full; the rest was rendered as if it were not there.
+        assert!(shared.lock().readers[&still.id].left_behind);
+        assert!(shared.lock().lag < LAG_MAX);
+        assert_eq!(shared.lock().readers[&still.id].position, 0);
+        assert_eq!(read(still, Duration::ZERO).await?, expected());
         Ok(())
     }
 
