@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use crate::encoder::encode_message;
 use crate::node::{Incoming, Shared};
 
-/// How many bytes may wait for one address unless [`crate::NodeOptions`] says otherwise, besides those being written. A longer message is taken
-/// when nothing else waits.
+/// How many bytes may wait for one address, unless [`crate::NodeOptions`] says otherwise, besides those
+/// being written. A longer message is taken when nothing else waits.
 pub const QUEUE_BYTES_MAX: usize = 64 << 20;
 
 /// How many messages may wait for one address, unless [`crate::NodeOptions`] says otherwise.
