@@ -9,12 +9,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::terminal::print;
 
-/// The threads that a daemon's sockets are served on; the state machine has one of its own.
-const IO_THREADS: usize = 2;
+/// The most threads that a daemon's sockets are served on; the state machine has one of its own.
+const IO_THREADS_MAX: usize = 2;
 
 pub(crate) fn runtime() -> Result<Runtime> {
+    // Threads beyond the processors that the daemon may use would only take turns.
+    let processors = std::thread::available_parallelism().map_or(IO_THREADS_MAX, usize::from);
     Builder::new_multi_thread()
-        .worker_threads(IO_THREADS)
+        .worker_threads(processors.min(IO_THREADS_MAX))
         .enable_all()
         .build()
         .context("failed to start the threads that serve sockets")
@@ -44,6 +46,11 @@ pub(crate) async fn signalled() -> Result<Ending> {
 
 pub(crate) fn master(values: &Values) -> Result<i32> {
     let options = MasterOptions::from_flags(values)?;
+    // On a busy processor the thread that decides and those that serve sockets would interrupt each other
+    // for every single message, instead of handing over all that is there.
+    if let Err(error) = containers::system::schedule_in_batches() {
+        tracing::warn!(%error, "cannot choose the scheduling policy SCHED_BATCH: going on without");
+    }
     runtime()?.block_on(async {
         let mut master = MasterServer::start(options).await?;
         print(&format!("Meseta master is ready at http://{}\n", master.address()));

@@ -16,6 +16,11 @@ use server::flags::{FlagTable, Values};
 
 use crate::terminal::{print, print_error};
 
+/// A master makes and drops millions of small values a second: measured, this allocator needs a tenth less of
+/// the processor for the whole than that of the C library.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A program within the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Program {

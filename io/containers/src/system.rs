@@ -45,6 +45,19 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Gives this thread, and those that it starts from now on, the scheduling policy `SCHED_BATCH`
+/// (sched(7)): when they wake up they do not interrupt who is running, so several threads of a busy
+/// process hand work over in batches. Their share of the processor stays the same.
+///
+/// # Errors
+/// `EPERM` where a sandbox forbids the call.
+pub fn schedule_in_batches() -> io::Result<()> {
+    let parameter = libc::sched_param { sched_priority: 0 };
+    // SAFETY: `parameter` is a valid value for the length of the call, which only reads it.
+    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameter) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// The wait status of our own child if it has ended, which also removes the zombie.
 ///
 /// # Errors

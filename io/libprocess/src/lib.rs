@@ -39,6 +39,7 @@ mod http_connection;
 mod inbound;
 mod node;
 mod outbound;
+mod outbox;
 
 pub use counters::Counters;
 pub use decoder::{BODY_BYTES_MAX, DecodeError, Decoder, Framed, HEAD_BYTES_MAX, Request};
@@ -49,3 +50,4 @@ pub use outbound::{
     DIAL_TIMEOUT, QUEUE_BYTES_MAX, QUEUE_BYTES_PER_LINK_MAX, QUEUE_MESSAGES_MAX,
     QUEUE_MESSAGES_PER_LINK_MAX,
 };
+pub use outbox::Outbox;

@@ -16,6 +16,7 @@ use crate::counters::{Cells, Counters};
 use crate::http_connection::HttpConnection;
 use crate::inbound::{self, ipv4};
 use crate::outbound::{Outbound, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, QueueLimits};
+use crate::outbox::Bundle;
 
 /// How many incoming events wait for their reader before the connections they come from do.
 pub const INCOMING_MAX: usize = 4096;
@@ -227,6 +228,11 @@ impl Node {
         } else {
             self.shared.counters.messages_unroutable.add(1);
         }
+    }
+
+    /// Sends the messages of a bundle, which go to an address of another node, and leaves it empty.
+    pub(crate) fn send_bundle(&self, address: SocketAddrV4, bundle: &mut Bundle) {
+        Outbound::send_bundle(&self.shared, address, bundle);
     }
 
     /// Keeps a connection open to the peer's address. When it breaks, or cannot be opened, one

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::encoder::encode_message;
 use crate::node::{Incoming, Shared};
+use crate::outbox::Bundle;
 
 /// How many bytes may wait for one address, unless [`crate::NodeOptions`] says otherwise, besides those
 /// being written. A longer message is taken when nothing else waits.
@@ -92,25 +93,61 @@ impl Outbound {
         Self { peers: Mutex::default(), limits }
     }
 
+    /// Whether anybody can listen at an address.
+    pub(crate) fn is_reachable(address: SocketAddrV4) -> bool {
+        address.port() != 0 && !address.ip().is_unspecified()
+    }
+
     pub(crate) fn send(shared: &Arc<Shared>, from: &str, to: &Pid, name: &str, body: &[u8]) {
-        if to.address.port() == 0 || to.address.ip().is_unspecified() {
+        if !Self::is_reachable(to.address) {
             shared.counters.messages_lost.add(1);
             return;
         }
         let mut peers = shared.outbound.lock();
         let peer = Self::peer(shared, &mut peers, to.address);
-        if peer.is_full(shared.outbound.limits, body.len()) {
-            shared.counters.messages_overflowed.add(1);
-            if !peer.linked.is_empty() && !peer.is_broken {
-                tracing::warn!(address = %to.address, "queue is full, breaking the link");
-                peer.is_broken = true;
-                peer.wake.notify_one();
-            }
+        if Self::refuses(shared, peer, to.address, body.len(), 1) {
             return;
         }
         encode_message(from, shared.address, to, name, body, &mut peer.queue);
         peer.queued += 1;
         peer.wake.notify_one();
+    }
+
+    pub(crate) fn send_bundle(shared: &Arc<Shared>, address: SocketAddrV4, bundle: &mut Bundle) {
+        let mut peers = shared.outbound.lock();
+        let peer = Self::peer(shared, &mut peers, address);
+        let messages = std::mem::take(&mut bundle.messages);
+        if Self::refuses(shared, peer, address, bundle.bytes.len(), messages) {
+            bundle.bytes.clear();
+            return;
+        }
+        if peer.queue.is_empty() {
+            std::mem::swap(&mut peer.queue, &mut bundle.bytes);
+        } else {
+            peer.queue.append(&mut bundle.bytes);
+        }
+        peer.queued += messages;
+        peer.wake.notify_one();
+    }
+
+    /// Whether there is no room for so many messages more. They are lost then, and a link at the address breaks.
+    fn refuses(
+        shared: &Shared,
+        peer: &mut Peer,
+        address: SocketAddrV4,
+        bytes: usize,
+        messages: u64,
+    ) -> bool {
+        if !peer.is_full(shared.outbound.limits, bytes) {
+            return false;
+        }
+        shared.counters.messages_overflowed.add(messages);
+        if !peer.linked.is_empty() && !peer.is_broken {
+            tracing::warn!(%address, "queue is full, breaking the link");
+            peer.is_broken = true;
+            peer.wake.notify_one();
+        }
+        true
     }
 
     pub(crate) fn link(shared: &Arc<Shared>, pid: &Pid, reconnect: bool) {

@@ -57,6 +57,9 @@ use self::storage::{Storage, StorageStats};
 use crate::event_loop::{self, Clock, Inputs, LoopThread, inputs};
 use crate::http::serve;
 
+/// How many messages are taken from the node at a time.
+const INCOMING_BATCH_MAX: usize = 256;
+
 /// How long messages may take to be written when the daemon stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -316,32 +319,36 @@ async fn take_incoming(
     inputs: Inputs<Command>,
     mut stopping: watch::Receiver<bool>,
 ) {
+    let mut batch = Vec::with_capacity(INCOMING_BATCH_MAX);
     loop {
-        let event = tokio::select! {
-            event = incoming.recv() => match event {
-                Some(event) => event,
-                None => return,
-            },
+        tokio::select! {
+            received = incoming.recv_many(&mut batch, INCOMING_BATCH_MAX) => {
+                if received == 0 {
+                    return;
+                }
+            }
             // An error means that the handle was dropped.
             _ = stopping.wait_for(|stopping| *stopping) => return,
-        };
-        let event = match event {
-            Incoming::Http(connection) => {
-                let peer = connection.peer();
-                let (received, socket) = connection.into_parts();
-                let handler = Arc::clone(&handler);
-                tokio::spawn(serve(socket, received, peer, handler, stopping.clone()));
-                continue;
+        }
+        for incoming in batch.drain(..) {
+            let event = match incoming {
+                Incoming::Http(connection) => {
+                    let peer = connection.peer();
+                    let (received, socket) = connection.into_parts();
+                    let handler = Arc::clone(&handler);
+                    tokio::spawn(serve(socket, received, peer, handler, stopping.clone()));
+                    None
+                }
+                Incoming::Message { from, actor, name, body } => {
+                    peer_event(&from, &actor, &name, &body)
+                }
+                Incoming::Exited { pid } => Some(Event::Exited { pid }),
+            };
+            if let Some(event) = event
+                && inputs.send(Command::Event(event)).await.is_err()
+            {
+                return;
             }
-            Incoming::Message { from, actor, name, body } => {
-                peer_event(&from, &actor, &name, &body)
-            }
-            Incoming::Exited { pid } => Some(Event::Exited { pid }),
-        };
-        if let Some(event) = event
-            && inputs.send(Command::Event(event)).await.is_err()
-        {
-            return;
         }
     }
 }

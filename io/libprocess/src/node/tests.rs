@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-use crate::{Incoming, Node, NodeOptions, QUEUE_MESSAGES_MAX};
+use crate::{Incoming, Node, NodeOptions, Outbox, QUEUE_MESSAGES_MAX};
 use protocol::pid::Pid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -95,6 +95,28 @@ async fn messages_go_both_ways_in_order() {
     assert!(agent.flush(PATIENCE).await);
     assert_eq!(agent.counters().messages_sent, 1000);
     assert_eq!(master.counters().messages_received, 1000);
+}
+
+#[tokio::test]
+async fn what_an_outbox_collects_is_sent_in_order_when_it_is_flushed() {
+    let (sender, _incoming) = node(&["a"]).await;
+    let (receiver, mut incoming) = node(&["master"]).await;
+    let (other, mut other_incoming) = node(&["slave(1)"]).await;
+    let mut outbox = Outbox::new(sender.clone());
+    // More than one bundle for the receiver, with a message for somebody else in between.
+    let bodies: Vec<Vec<u8>> = (0..60_u8).map(|number| vec![number; 5_000]).collect();
+    for body in &bodies {
+        outbox.send("a", &receiver.pid("master"), "M", body);
+    }
+    outbox.send("a", &other.pid("slave(1)"), "P", b"ping");
+    nothing(&mut other_incoming).await;
+    outbox.flush();
+    sender.send("a", &receiver.pid("master"), "M", b"last");
+    for body in &bodies {
+        assert_eq!(message(&mut incoming).await.3, *body);
+    }
+    assert_eq!(message(&mut incoming).await.3, b"last");
+    assert_eq!(message(&mut other_incoming).await.3, b"ping");
 }
 
 #[tokio::test]
@@ -322,6 +344,25 @@ async fn a_peer_that_does_not_read_breaks_its_link_and_costs_nobody_else() {
     let counters = node.counters();
     assert!(counters.messages_overflowed > 0);
     drop(accepted);
+}
+
+#[tokio::test]
+async fn an_outbox_breaks_the_link_to_a_peer_that_does_not_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let SocketAddr::V4(address) = listener.local_addr().unwrap() else { panic!("IPv4") };
+    let options = NodeOptions { queue_bytes_max: 1 << 20, ..NodeOptions::default() };
+    let (node, mut incoming) = Node::bind(options).await.unwrap();
+    let stuck = Pid::new("slave(1)", address);
+    let mut outbox = Outbox::new(node.clone());
+    outbox.link(&stuck);
+    let (_stream, _) = listener.accept().await.unwrap();
+    let body = vec![0; 64 << 10];
+    for _ in 0..1000 {
+        outbox.send("master", &stuck, "M", &body);
+    }
+    outbox.flush();
+    assert_eq!(exited(&mut incoming).await, stuck);
+    assert!(node.counters().messages_overflowed > 0);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libprocess::Node;
+use libprocess::{Node, Outbox};
 use master::effect::{Effect, Response};
 use master::event::{ConnectionId, Event, RequestId};
 use master::view::Snapshot;
@@ -45,6 +45,8 @@ struct Waiting {
 pub(super) struct Shell {
     master: Master,
     around: Surroundings,
+    /// What the batch in hand sends to agents and drivers.
+    outbox: Outbox,
     /// Requests without an answer so far; no more than there are connections.
     waiting: BTreeMap<RequestId, Waiting>,
     /// Operators whose subscription is not answered; likewise.
@@ -66,6 +68,7 @@ impl Shell {
         let (master, effects) = Master::new(now, config, records);
         let mut shell = Self {
             master,
+            outbox: Outbox::new(around.node.clone()),
             around,
             waiting: BTreeMap::new(),
             subscribing: BTreeMap::new(),
@@ -74,11 +77,17 @@ impl Shell {
             stopping: false,
         };
         shell.perform_all(effects);
+        shell.outbox.flush();
         shell
     }
 
-    fn flow(&self) -> ControlFlow<()> {
-        if self.stopping { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    fn flow(&mut self) -> ControlFlow<()> {
+        if !self.stopping {
+            return ControlFlow::Continue(());
+        }
+        // The batch ends here, and with it the loop.
+        self.outbox.flush();
+        ControlFlow::Break(())
     }
 
     fn stop(&mut self, reason: String) {
@@ -102,15 +111,15 @@ impl Shell {
         match effect {
             Effect::Persist { write, changes } => self.around.storage.write(write, changes),
             Effect::SendToAgent { to, message } => {
-                self.around.node.send(MASTER_ACTOR, &to, message.name(), message.encode());
+                self.outbox.send(MASTER_ACTOR, &to, message.name(), message.encode());
             }
             Effect::SendToDriver { to, message } => {
-                self.around.node.send(MASTER_ACTOR, &to, message.name(), message.encode());
+                self.outbox.send(MASTER_ACTOR, &to, message.name(), message.encode());
             }
             Effect::SendAuthentication { actor, to, message } => {
-                self.around.node.send(&actor, &to, message.name(), message.encode());
+                self.outbox.send(&actor, &to, message.name(), message.encode());
             }
-            Effect::Link { pid } => self.around.node.link(&pid),
+            Effect::Link { pid } => self.outbox.link(&pid),
             Effect::SendToScheduler { connection, event } => {
                 self.streams.send_scheduler(connection, &event);
             }
@@ -205,6 +214,7 @@ impl Machine for Shell {
     }
 
     fn batch_done(&mut self, _now: Timestamp) {
+        self.outbox.flush();
         self.streams.batch_done();
         if self.readers.is_empty() {
             return;
