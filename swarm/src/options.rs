@@ -213,6 +213,9 @@ pub(crate) struct Readers {
     /// What they read
     #[arg(long, value_name = "PATH", default_value = "/state")]
     pub(crate) path: String,
+    /// Only read a cluster at rest: its tasks (--tasks-per-agent, 10 unless given) do not end
+    #[arg(long)]
+    pub(crate) at_rest: bool,
 }
 
 /// `swarm reconcile`

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use protocol::scheduler::{self, call};
 
-use super::Engine;
 use super::frameworks::Role;
+use super::{Appetite, Engine};
 use crate::timers::{Moment, Timer};
 
 /// Probes that wait for their task at a time; when a master is slower, the next ones are left out.
@@ -56,6 +56,18 @@ impl Engine {
             *has_launched = true;
         }
         // It wants nothing more, so that what is free goes to those who do.
+        self.suppress(number);
+    }
+
+    /// Nobody wants offers any more.
+    pub(crate) fn suppress_all(&mut self) {
+        self.appetite = Appetite::None;
+        for number in 0..u32::try_from(self.frameworks.len()).unwrap_or(u32::MAX) {
+            self.suppress(number);
+        }
+    }
+
+    fn suppress(&mut self, number: u32) {
         let r#type = Some(call::Type::Suppress);
         let suppress = Some(call::Suppress::default());
         self.call(number, scheduler::Call { r#type, suppress, ..Default::default() });

@@ -15,6 +15,9 @@ const ROUNDS: u32 = 5;
 /// How many equal readers are compared with one.
 const EQUAL_READERS: u32 = 10;
 
+/// How long a cluster may take to come to rest.
+const SETTLING: Duration = Duration::from_secs(2);
+
 /// What readers measured together.
 #[derive(Debug, Default)]
 struct Reads {
@@ -44,13 +47,30 @@ pub(super) async fn run(options: Readers) -> anyhow::Result<Report> {
         let value = options.readers.to_string();
         return Err(OptionsError::Value { flag: "readers", value, rule: "at least 1" }.into());
     }
-    let settings = Settings::new(options.common, Defaults::default()).await?;
+    let defaults = if options.at_rest {
+        Defaults { tasks_per_agent: 10, task_seconds: None, ..Defaults::default() }
+    } else {
+        Defaults::default()
+    };
+    let settings = Settings::new(options.common.clone(), defaults).await?;
     let patience = settings.patience;
-    let half = settings.measured / 2;
     let mut run = Run::new("readers", settings).await?;
     run.report.set("readers", options.readers);
     run.fill().await?;
+    if !options.at_rest {
+        busy(&mut run, &options, patience).await?;
+        run.drain().await?;
+    }
+    // Who declines every second keeps a master busy, too.
+    run.engine.suppress_all();
+    run.engine.run_for(SETTLING).await?;
+    rest(&mut run, &options.path, patience).await?;
+    Ok(run.finish().await)
+}
 
+/// A cluster full of short tasks: half of the time without readers, half with them.
+async fn busy(run: &mut Run, options: &Readers, patience: Duration) -> anyhow::Result<()> {
+    let half = run.engine.settings.measured / 2;
     run.engine.take_counters();
     run.engine.run_for(half).await?;
     let alone = run.engine.take_counters();
@@ -75,11 +95,8 @@ pub(super) async fn run(options: Readers) -> anyhow::Result<Report> {
     run.report.set_number("launches_per_second_without_readers", Some(without));
     let ratio = per_second(watched.launches, seconds) / without;
     run.report.set_number("task_rate_ratio", Some(ratio).filter(|ratio| ratio.is_finite()));
-    report_reads(&mut run, "read", &reads, seconds);
-
-    run.drain().await?;
-    rest(&mut run, &options.path, patience).await?;
-    Ok(run.finish().await)
+    report_reads(run, "read", &reads, seconds);
+    Ok(())
 }
 
 fn report_reads(run: &mut Run, name: &str, reads: &Shared, seconds: f64) {
