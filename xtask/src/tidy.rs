@@ -9,6 +9,7 @@ use crate::command::{cargo, command, output, root};
 
 /// Crates from the bottom up; a crate may depend on crates of a lower rank only.
 const RANKS: &[(&str, u32)] = &[
+    ("ensemble", 0),
     ("protocol", 0),
     ("authentication", 1),
     ("resources", 1),
