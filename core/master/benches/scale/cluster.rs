@@ -4,28 +4,21 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use master::{Config, ConnectionId, Effect, Event, Master, RequestId};
-use protocol::internal::{
-    PongSlaveMessage, RegisterSlaveMessage, StatusUpdate, StatusUpdateMessage,
-};
-use protocol::mesos::offer::{Operation, operation};
-use protocol::mesos::value::{self, Ranges, Scalar};
+use protocol::internal::PongSlaveMessage;
 use protocol::mesos::{
-    AgentId, AgentInfo, Attribute, CommandInfo, ContainerId, ContainerStatus, FrameworkId,
-    FrameworkInfo, Label, Labels, NetworkInfo, Offer, Resource, TaskId, TaskInfo, TaskState,
-    TaskStatus, agent_info, framework_info, network_info, task_status,
+    AgentId, FrameworkId, FrameworkInfo, Offer, TaskId, TaskState, framework_info,
 };
 use protocol::messages::AgentToMaster;
 use protocol::pid::Pid;
-use protocol::scheduler::call::{Accept, Acknowledge, Subscribe, Type};
+use protocol::scheduler::call::{Subscribe, Type};
 use protocol::time::Timestamp;
 use protocol::{Message, scheduler};
 
-const CPUS: f64 = 32.0;
-const MEM: f64 = 65_536.0;
+use crate::messages::{accept, acknowledge, agent_pid, pid, registration, status_update, uuid};
 
 pub(crate) struct Cluster {
     pub(crate) master: Master,
-    now: Timestamp,
+    pub(crate) now: Timestamp,
     next: u64,
     pids: Vec<Pid>,
     running: Vec<(Pid, AgentId, FrameworkId, TaskId)>,
@@ -33,8 +26,8 @@ pub(crate) struct Cluster {
 }
 
 pub(crate) struct Scheduler {
-    id: FrameworkId,
-    connection: ConnectionId,
+    pub(crate) id: FrameworkId,
+    pub(crate) connection: ConnectionId,
     stream_id: String,
 }
 
@@ -54,7 +47,7 @@ impl Cluster {
         Duration::from_secs(15)
     }
 
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
@@ -89,22 +82,24 @@ impl Cluster {
     }
 
     fn agent_message(&mut self, from: &Pid, name: &str, body: &[u8]) -> Vec<Effect> {
-        let message = AgentToMaster::decode(name, body)
-            .expect("a message of agents")
-            .expect("it was just encoded");
-        self.event(Event::AgentMessage { from: from.clone(), message: Box::new(message) })
+        self.event(agent_event(from, name, body))
     }
 
-    fn call(&mut self, scheduler: &Scheduler, call: scheduler::Call) {
+    pub(crate) fn call(&mut self, scheduler: &Scheduler, call: scheduler::Call) {
+        let event = self.call_event(scheduler, call);
+        self.event(event);
+    }
+
+    /// A call as it comes from a socket.
+    pub(crate) fn call_event(&mut self, scheduler: &Scheduler, call: scheduler::Call) -> Event {
         let call = scheduler::Call { framework_id: Some(scheduler.id.clone()), ..call };
         let call = scheduler::Call::decode(&call.encode_to_vec()).expect("it was just encoded");
-        let request = RequestId(self.next());
-        self.event(Event::SchedulerCall {
-            request,
+        Event::SchedulerCall {
+            request: RequestId(self.next()),
             stream_id: Some(scheduler.stream_id.clone()),
             call: Box::new(call),
             principal: None,
-        });
+        }
     }
 
     /// A framework subscribes and wants no offers yet.
@@ -193,41 +188,14 @@ impl Cluster {
         let share = 1.0 / f64::from(u32::try_from(tasks).expect("few tasks on one agent"));
         let first = self.next;
         self.next += tasks;
-        let infos: Vec<TaskInfo> =
-            (0..tasks).map(|index| task(first + index, &offer.agent_id, share)).collect();
-        let ids: Vec<TaskId> = infos.iter().map(|task| task.task_id.clone()).collect();
-        let launch = Operation {
-            r#type: Some(operation::Type::Launch),
-            launch: Some(operation::Launch { task_infos: infos, ..Default::default() }),
-            ..Default::default()
-        };
-        let accept = Accept {
-            offer_ids: vec![offer.id.clone()],
-            operations: vec![launch],
-            ..Default::default()
-        };
-        let call = scheduler::Call {
-            r#type: Some(Type::Accept),
-            accept: Some(accept),
-            ..Default::default()
-        };
+        let call = accept(offer, first, tasks, share);
+        let ids = task_ids(&call);
         self.call(scheduler, call);
-        let address = offer.url.as_ref().map(|url| &url.address).expect("an address");
-        let ip = address.ip.as_deref().unwrap_or_default();
-        let pid: Pid = format!("slave(1)@{ip}:{}", address.port).parse().expect("a pid");
+        let pid = agent_pid(offer);
         for id in ids {
             let number = self.next();
             self.update(&pid, &offer.agent_id, &scheduler.id, &id, number);
-            let acknowledge = scheduler::Call {
-                r#type: Some(Type::Acknowledge),
-                acknowledge: Some(Acknowledge {
-                    agent_id: offer.agent_id.clone(),
-                    task_id: id.clone(),
-                    uuid: uuid(number),
-                    ..Default::default()
-                }),
-                ..Default::default()
-            };
+            let acknowledge = acknowledge(&offer.agent_id, &id, uuid(number));
             self.call(scheduler, acknowledge);
             if self.running.len() < 10_000 {
                 let agent = offer.agent_id.clone();
@@ -244,43 +212,8 @@ impl Cluster {
         task: &TaskId,
         number: u64,
     ) {
-        let status = TaskStatus {
-            task_id: task.clone(),
-            state: TaskState::TaskRunning,
-            source: Some(task_status::Source::SourceExecutor),
-            agent_id: Some(agent.clone()),
-            uuid: Some(uuid(number)),
-            timestamp: Some(1_700_000_000.0),
-            container_status: Some(ContainerStatus {
-                container_id: Some(ContainerId {
-                    value: format!("00000000-0000-4000-8000-{number:012}"),
-                    ..Default::default()
-                }),
-                network_infos: vec![NetworkInfo {
-                    ip_addresses: vec![network_info::IpAddress {
-                        ip_address: Some("10.0.0.1".to_owned()),
-                        ..Default::default()
-                    }],
-                    ..Default::default()
-                }],
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        let message = StatusUpdateMessage {
-            update: StatusUpdate {
-                framework_id: framework.clone(),
-                slave_id: Some(agent.clone()),
-                status,
-                timestamp: 1_700_000_000.0,
-                uuid: Some(uuid(number)),
-                latest_state: Some(TaskState::TaskRunning),
-                ..Default::default()
-            },
-            pid: Some(pid.to_string()),
-            ..Default::default()
-        };
-        let body = message.encode_to_vec();
+        let state = TaskState::TaskRunning;
+        let body = status_update(pid, agent, framework, task, state, number).encode_to_vec();
         self.agent_message(pid, "mesos.internal.StatusUpdateMessage", &body);
     }
 
@@ -306,88 +239,16 @@ impl Cluster {
     }
 }
 
-fn pid(number: u64) -> Pid {
-    let [.., high, middle, low] = number.to_be_bytes();
-    format!("slave(1)@10.{high}.{middle}.{low}:5051").parse().expect("a pid")
+/// A message of an agent as it comes from a socket.
+pub(crate) fn agent_event(from: &Pid, name: &str, body: &[u8]) -> Event {
+    let message = AgentToMaster::decode(name, body)
+        .expect("a message of agents")
+        .expect("it was just encoded");
+    Event::AgentMessage { from: from.clone(), message: Box::new(message) }
 }
 
-fn uuid(number: u64) -> Vec<u8> {
-    let mut bytes = vec![7; 16];
-    bytes[8..].copy_from_slice(&number.to_be_bytes());
-    bytes
-}
-
-fn scalar(name: &str, value: f64) -> Resource {
-    Resource {
-        name: name.to_owned(),
-        r#type: value::Type::Scalar,
-        scalar: Some(Scalar { value, ..Default::default() }),
-        ..Default::default()
-    }
-}
-
-fn registration(number: u64) -> RegisterSlaveMessage {
-    use agent_info::capability::Type;
-    let capabilities = [
-        Type::MultiRole,
-        Type::HierarchicalRole,
-        Type::ReservationRefinement,
-        Type::ResourceProvider,
-        Type::AgentOperationFeedback,
-        Type::TaskResourceLimits,
-    ];
-    let range = value::Range { begin: 31_000, end: 32_000, ..Default::default() };
-    let ports = Resource {
-        name: "ports".to_owned(),
-        r#type: value::Type::Ranges,
-        ranges: Some(Ranges { range: vec![range], ..Default::default() }),
-        ..Default::default()
-    };
-    let attribute = Attribute {
-        name: "rack".to_owned(),
-        r#type: value::Type::Text,
-        text: Some(value::Text { value: format!("rack-{}", number % 100), ..Default::default() }),
-        ..Default::default()
-    };
-    RegisterSlaveMessage {
-        slave: AgentInfo {
-            hostname: format!("node-{number}.cluster.example.com"),
-            port: Some(5051),
-            resources: vec![
-                scalar("cpus", CPUS),
-                scalar("mem", MEM),
-                scalar("disk", 1_000_000.0),
-                ports,
-            ],
-            attributes: vec![attribute],
-            checkpoint: Some(true),
-            ..Default::default()
-        },
-        version: Some("1.12.0".to_owned()),
-        agent_capabilities: capabilities
-            .map(|it| agent_info::Capability { r#type: Some(it), ..Default::default() })
-            .into(),
-        resource_version_uuid: Some(protocol::mesos::Uuid {
-            value: uuid(number),
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
-}
-
-fn task(number: u64, agent: &AgentId, share: f64) -> TaskInfo {
-    let labels = [("team", "platform"), ("tier", "production")].map(|(key, value)| Label {
-        key: key.to_owned(),
-        value: Some(value.to_owned()),
-        ..Default::default()
-    });
-    TaskInfo {
-        name: format!("service-{}", number % 1000),
-        task_id: TaskId { value: format!("service.{number:08}.instance"), ..Default::default() },
-        agent_id: agent.clone(),
-        resources: vec![scalar("cpus", CPUS * share), scalar("mem", MEM * share)],
-        command: Some(CommandInfo { value: Some("sleep 1000".to_owned()), ..Default::default() }),
-        labels: Some(Labels { labels: labels.into(), ..Default::default() }),
-        ..Default::default()
-    }
+fn task_ids(call: &scheduler::Call) -> Vec<TaskId> {
+    let operations = call.accept.iter().flat_map(|accept| &accept.operations);
+    let tasks = operations.filter_map(|it| it.launch.as_ref()).flat_map(|it| &it.task_infos);
+    tasks.map(|task| task.task_id.clone()).collect()
 }

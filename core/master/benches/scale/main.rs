@@ -1,6 +1,7 @@
 //! A master with very many agents and tasks, all in this process.
 //!
-//! `cargo bench -p master --bench scale -- [--agents=50000] [--tasks=50000] [--frameworks=200]`
+//! `cargo bench -p master --bench scale -- [--agents=50000] [--tasks=50000] [--frameworks=200]
+//! [--lives=100000]`
 //!
 //! Every message goes in through its encoding, as it would from a socket. Memory is what the operating
 //! system says is resident, so allocator overhead counts.
@@ -8,10 +9,13 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time and memory")]
 
 mod cluster;
+mod lives;
+mod messages;
 
 use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, Scheduler};
+use crate::lives::Lives;
 
 /// What one idle agent may cost (M8). The goal is 4096.
 const AGENT_BYTES_MAX: u64 = 6144;
@@ -19,6 +23,9 @@ const AGENT_BYTES_MAX: u64 = 6144;
 const TASK_BYTES_MAX: u64 = 1024;
 /// What the whole may cost at a million of each (M8).
 const RESIDENT_BYTES_MAX: u64 = 16 << 30;
+/// So many tasks of a framework end before lives are measured: its history is full then, by default at
+/// 1000.
+const HISTORY_TASKS: u64 = 1100;
 /// Agents come in so many groups, and tasks are launched on each before the next comes. The first group
 /// tells what an idle agent costs, all together what tasks cost on top.
 const CHUNKS: u64 = 10;
@@ -66,9 +73,31 @@ fn main() {
     let pings = cluster.ping_all();
     let share = start.elapsed().as_secs_f64() / cluster.ping_interval().as_secs_f64() * 100.0;
     println!("{pings} pings and pongs, of the core alone: {share:.2} % of a processor core");
+    let lives = argument("lives").unwrap_or(100_000);
+    if lives > 0 {
+        task_lives(&mut cluster, &schedulers, lives, tasks / agents);
+    }
     if !is_kept {
         std::process::exit(1);
     }
+}
+
+/// What the life of a task costs the thread of the master, once all histories are full.
+fn task_lives(cluster: &mut Cluster, schedulers: &[Scheduler], count: u64, tasks_per_agent: u64) {
+    let share = 1.0 / f64::from(u32::try_from(tasks_per_agent).expect("few tasks on one agent"));
+    let mut lives = Lives::new(cluster, schedulers, share);
+    lives.run(HISTORY_TASKS * schedulers.len() as u64);
+    let (start, before) = (Instant::now(), processor_time());
+    let (count, times) = lives.run(count);
+    // Others may have had the processor in between: what counts is the time of this process.
+    let part = (processor_time() - before).as_secs_f64() / start.elapsed().as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "a cost for people to read")]
+    let each = |time: Duration| time.as_secs_f64() * part * 1e6 / count as f64;
+    println!(
+        "{count} task lives: {:.1} us each to decide and {:.1} us to encode what is sent",
+        each(times.deciding),
+        each(times.encoding)
+    );
 }
 
 /// What readers of the state cost the thread that owns the master.
@@ -122,6 +151,12 @@ fn per_second(count: u64, time: Duration) -> u64 {
 
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
+}
+
+/// What the processor has done for this process so far.
+fn processor_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/self/schedstat").expect("this is Linux");
+    Duration::from_nanos(text.split(' ').next().and_then(|it| it.parse().ok()).expect("a time"))
 }
 
 fn resident_bytes() -> u64 {
