@@ -5,6 +5,7 @@ mod form;
 mod launch;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 pub(crate) use convert::too_many;
 pub(crate) use form::prepare;
@@ -28,8 +29,8 @@ use crate::validation;
 /// An `ACCEPT` in the middle of its operations.
 #[derive(Clone, Debug)]
 pub(crate) struct Acceptance {
-    pub(crate) framework_id: FrameworkId,
-    pub(crate) agent_id: AgentId,
+    pub(crate) framework_id: Arc<FrameworkId>,
+    pub(crate) agent_id: Arc<AgentId>,
     /// The role that the offers are allocated to.
     pub(crate) role: String,
     /// What the offers held.
@@ -76,8 +77,8 @@ impl Master {
             };
             self.count_framework(framework_id, |metrics| metrics.offers_accepted += 1);
             let acceptance = acceptance.get_or_insert_with(|| Acceptance {
-                framework_id: framework_id.clone(),
-                agent_id: offer.agent_id.clone(),
+                framework_id: Arc::clone(&offer.framework_id),
+                agent_id: Arc::clone(&offer.agent_id),
                 role: offer.role.clone(),
                 offered: Resources::new(),
                 remaining: Resources::new(),
@@ -100,7 +101,7 @@ impl Master {
     /// The offers are no good: the tasks were never launched, and the good ones of the offers are void.
     fn refuse_accept(&mut self, framework_id: &FrameworkId, call: Accept, error: &str) {
         for id in &call.offer_ids {
-            if self.offers.get(id).is_some_and(|offer| offer.framework_id == *framework_id) {
+            if self.offers.get(id).is_some_and(|offer| *offer.framework_id == *framework_id) {
                 self.discard_offer(id, None);
             }
         }
@@ -268,8 +269,8 @@ impl Master {
                 );
             }
         }
-        self.views.touch_agent(&agent_id);
-        self.views.touch_framework(&framework_id);
+        self.agent_mut(&agent_id);
+        self.framework_mut(&framework_id);
     }
 }
 

@@ -22,6 +22,7 @@ use protocol::pid::Pid;
 use protocol::time::Timestamp;
 use resources::Resources;
 
+use crate::directory::Directory;
 use crate::event::RequestId;
 use crate::flat::FlatMap;
 use crate::registry::Participation;
@@ -92,9 +93,7 @@ pub(crate) struct Pings {
 /// A registered agent.
 #[derive(Clone, Debug)]
 pub(crate) struct Agent {
-    pub(crate) id: AgentId,
-    /// The id again, for all that keep it too.
-    pub(crate) shared_id: Arc<AgentId>,
+    pub(crate) id: Arc<AgentId>,
     pub(crate) info: Arc<AgentInfo>,
     pub(crate) pid: Pid,
     pub(crate) version: String,
@@ -114,14 +113,16 @@ pub(crate) struct Agent {
     pub(crate) total: Resources,
     /// The version of its resources that operations must name.
     pub(crate) resource_version: Option<protocol::mesos::Uuid>,
-    pub(crate) frameworks: FlatMap<FrameworkId, Share>,
-    pub(crate) offers: BTreeSet<OfferId>,
+    pub(crate) frameworks: FlatMap<Arc<FrameworkId>, Share>,
+    pub(crate) offers: FlatMap<Arc<OfferId>, ()>,
     /// Operations by UUID; those whose end is not acknowledged, or need not be.
     pub(crate) operations: BTreeMap<Vec<u8>, Arc<Operation>>,
     /// Tasks that a framework wants killed; repeated when the agent reregisters with them.
     pub(crate) killed: BTreeSet<(FrameworkId, TaskId)>,
     pub(crate) pings: Pings,
     pub(crate) reregister_timer: Option<TimerKey>,
+    /// Whether it is noted for the next snapshot; see [`Views`](crate::snapshot::Views).
+    pub(crate) is_noted: bool,
 }
 
 impl Agent {
@@ -195,9 +196,9 @@ pub(crate) struct Unreachable {
 /// All agents, by where they stand.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Agents {
-    pub(crate) registered: BTreeMap<AgentId, Box<Agent>>,
+    pub(crate) registered: Directory<Arc<AgentId>, Box<Agent>>,
     /// Registered agents by where they listen.
-    pub(crate) by_pid: BTreeMap<Pid, AgentId>,
+    pub(crate) by_pid: Directory<Pid, Arc<AgentId>>,
     pub(crate) recovered: BTreeMap<AgentId, Recovered>,
     /// Addresses whose first registration is being written.
     pub(crate) registering: BTreeSet<Pid>,

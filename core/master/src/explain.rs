@@ -97,7 +97,7 @@ impl Master {
             .collect();
         Ok(FrameworkExplanation {
             time: now,
-            framework: framework.id.clone(),
+            framework: (*framework.id).clone(),
             name: framework.info.name.clone(),
             connected: framework.connected(),
             active: framework.active(),
@@ -115,7 +115,7 @@ impl Master {
             .agents
             .registered
             .values()
-            .map(|agent| (agent.id.clone(), agent_profile(agent)))
+            .map(|agent| ((*agent.id).clone(), agent_profile(agent)))
             .collect();
         let excluded = |framework: &Framework| {
             let roles = framework.roles.iter().map(|role| {
@@ -129,7 +129,7 @@ impl Master {
             Excluded { suppressed_roles, agents: roles.collect() }
         };
         let frameworks = self.frameworks.registered.iter();
-        frameworks.map(|(id, framework)| (id.clone(), excluded(framework))).collect()
+        frameworks.map(|(id, framework)| ((**id).clone(), excluded(framework))).collect()
     }
 
     fn framework_called(&self, called: &str) -> Result<&Framework, ExplainError> {
@@ -151,10 +151,10 @@ impl Master {
 
     fn offers_in(&self, framework: &Framework, role: &str) -> Vec<(OfferId, AgentId)> {
         let offers =
-            framework.offers.iter().filter_map(|id| self.offers.get(id).map(|it| (id, it)));
+            framework.offers.keys().filter_map(|id| self.offers.get(id).map(|it| (id, it)));
         offers
             .filter(|(_, offer)| offer.role == role)
-            .map(|(id, offer)| (id.clone(), offer.agent_id.clone()))
+            .map(|(id, offer)| ((**id).clone(), (*offer.agent_id).clone()))
             .collect()
     }
 

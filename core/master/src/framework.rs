@@ -17,6 +17,7 @@ use protocol::time::Timestamp;
 use protocol::uuid::Uuid;
 
 use crate::Master;
+use crate::directory::Directory;
 use crate::event::ConnectionId;
 use crate::table::Table;
 use crate::task::history::TaskHistory;
@@ -101,9 +102,7 @@ pub(crate) enum Presence {
 /// A framework that is not removed.
 #[derive(Clone, Debug)]
 pub(crate) struct Framework {
-    pub(crate) id: FrameworkId,
-    /// The id again, for all that keep it too.
-    pub(crate) shared_id: Arc<FrameworkId>,
+    pub(crate) id: Arc<FrameworkId>,
     pub(crate) info: Arc<FrameworkInfo>,
     pub(crate) roles: BTreeSet<String>,
     pub(crate) suppressed_roles: BTreeSet<String>,
@@ -125,19 +124,20 @@ pub(crate) struct Framework {
     pub(crate) unreachable_tasks: TaskHistory,
     /// Tasks that ended, oldest first; bounded.
     pub(crate) completed_tasks: TaskHistory,
-    pub(crate) offers: BTreeSet<OfferId>,
+    pub(crate) offers: Directory<Arc<OfferId>, ()>,
     /// Where it has tasks or executors.
-    pub(crate) agents: BTreeSet<AgentId>,
+    pub(crate) agents: Directory<Arc<AgentId>, ()>,
     pub(crate) metrics: FrameworkMetrics,
     /// Whether the metrics differ from those last shown.
     pub(crate) counted: bool,
+    /// Whether it is noted for the next snapshot; see [`Views`](crate::snapshot::Views).
+    pub(crate) is_noted: bool,
 }
 
 impl Framework {
     pub(crate) fn new(id: FrameworkId, info: FrameworkInfo, now: Timestamp) -> Self {
         Self {
-            shared_id: Arc::new(id.clone()),
-            id,
+            id: Arc::new(id),
             roles: roles(&info),
             capabilities: FrameworkCapabilities::of(&info),
             info: Arc::new(info),
@@ -153,10 +153,11 @@ impl Framework {
             tasks: Table::default(),
             unreachable_tasks: TaskHistory::default(),
             completed_tasks: TaskHistory::default(),
-            offers: BTreeSet::new(),
-            agents: BTreeSet::new(),
+            offers: Directory::default(),
+            agents: Directory::default(),
             metrics: FrameworkMetrics::default(),
             counted: false,
+            is_noted: false,
         }
     }
 
@@ -211,7 +212,7 @@ impl Framework {
 /// All frameworks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Frameworks {
-    pub(crate) registered: BTreeMap<FrameworkId, Framework>,
+    pub(crate) registered: Directory<Arc<FrameworkId>, Framework>,
     /// Streams of v1 frameworks.
     pub(crate) by_connection: BTreeMap<ConnectionId, FrameworkId>,
     /// Drivers of v0 frameworks that are connected.

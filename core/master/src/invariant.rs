@@ -40,7 +40,7 @@ impl Master {
             // of: what its tasks hold besides is believed until the agent says otherwise.
             let held = taken.unallocated();
             let mut taken = agent.total.saturating_sub(&agent.total.saturating_sub(&held));
-            for offer_id in &agent.offers {
+            for offer_id in agent.offers.keys() {
                 let offer = self.offers.get(offer_id).expect("an offer of an agent is outstanding");
                 taken += &offer.resources.unallocated();
             }

@@ -19,6 +19,7 @@ pub mod view;
 mod accept;
 mod agent;
 mod authentication;
+mod directory;
 mod driver;
 mod durable;
 mod flat;
@@ -222,14 +223,14 @@ impl Master {
     /// The framework, to be changed.
     fn framework_mut(&mut self, id: &FrameworkId) -> Option<&mut Framework> {
         let framework = self.frameworks.registered.get_mut(id)?;
-        self.views.touch_framework(id);
+        self.views.note_framework(framework);
         Some(framework)
     }
 
     /// The registered agent, to be changed.
     fn agent_mut(&mut self, id: &AgentId) -> Option<&mut Agent> {
         let agent = self.agents.registered.get_mut(id)?;
-        self.views.touch_agent(id);
+        self.views.note_agent(agent);
         Some(agent)
     }
 

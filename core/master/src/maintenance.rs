@@ -299,7 +299,7 @@ impl Master {
                 }
                 let agents = self.agents.registered.values();
                 let down = agents.filter(|agent| self.maintenance.is_down(agent));
-                self.agents.unsettled.extend(down.map(|agent| agent.id.clone()));
+                self.agents.unsettled.extend(down.map(|agent| (*agent.id).clone()));
             }
             Change::Up(_, schedule) => {
                 self.maintenance.set_schedule(*schedule);
@@ -317,7 +317,7 @@ impl Master {
 
     /// Offers of agents whose plans changed are taken back, so that frameworks learn of the change.
     fn unavailability_changed(&mut self) {
-        let changed: Vec<(AgentId, Option<Arc<Unavailability>>)> = self
+        let changed: Vec<(Arc<AgentId>, Option<Arc<Unavailability>>)> = self
             .agents
             .registered
             .values()
@@ -331,7 +331,7 @@ impl Master {
             };
             agent.unavailability = unavailability;
             let profile = agent_profile(agent);
-            let offers: Vec<_> = agent.offers.iter().cloned().collect();
+            let offers: Vec<_> = agent.offers.keys().cloned().collect();
             self.void_inverse_offers(&id);
             self.allocator.update_agent(&id, profile);
             for offer in offers {

@@ -1,6 +1,6 @@
 //! Offers: what the allocator gives away, in the hands of frameworks until they answer.
 
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use protocol::time::Timestamp;
 use resources::Resources;
 
 use crate::Master;
+use crate::agent::Agent;
+use crate::directory::Directory;
 use crate::metrics::Counter;
 use crate::notice::Notice;
 use crate::timer::{Timer, TimerKey};
@@ -26,18 +28,48 @@ pub(crate) const REFUSE_DEFAULT: Duration = Duration::from_secs(5);
 /// An outstanding offer.
 #[derive(Clone, Debug)]
 pub(crate) struct OutstandingOffer {
-    /// The offer, with allocation info even when the framework does not get to see it.
-    pub(crate) offer: Arc<Offer>,
-    pub(crate) framework_id: FrameworkId,
-    pub(crate) agent_id: AgentId,
+    pub(crate) id: Arc<OfferId>,
+    pub(crate) framework_id: Arc<FrameworkId>,
+    pub(crate) agent_id: Arc<AgentId>,
     pub(crate) role: String,
     /// Allocated to `role`.
     pub(crate) resources: Resources,
     timer: Option<TimerKey>,
+    /// The offer as readers of the state see it, from when the first does.
+    shown: OnceCell<Arc<Offer>>,
+}
+
+impl OutstandingOffer {
+    /// The offer, with allocation info even when the framework does not get to see it.
+    pub(crate) fn shown(&self, agent: &Agent) -> &Arc<Offer> {
+        self.shown.get_or_init(|| Arc::new(self.to_message(agent)))
+    }
+
+    fn to_message(&self, agent: &Agent) -> Offer {
+        let share = agent.frameworks.get(&self.framework_id);
+        let executors = share.map(|share| share.executors.keys().cloned().collect());
+        Offer {
+            id: (*self.id).clone(),
+            framework_id: (*self.framework_id).clone(),
+            agent_id: (*self.agent_id).clone(),
+            hostname: agent.info.hostname.clone(),
+            url: Some(agent.url()),
+            domain: agent.info.domain.clone(),
+            resources: self.resources.to_wire(),
+            attributes: agent.info.attributes.clone(),
+            unavailability: agent.unavailability.as_deref().cloned(),
+            executor_ids: executors.unwrap_or_default(),
+            allocation_info: Some(AllocationInfo {
+                role: Some(self.role.clone()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
 }
 
 /// The outstanding offers.
-pub(crate) type Offers = BTreeMap<OfferId, OutstandingOffer>;
+pub(crate) type Offers = Directory<Arc<OfferId>, OutstandingOffer>;
 
 impl Master {
     /// When the allocator has something to do. Events that free or add resources make it due at once;
@@ -91,49 +123,27 @@ impl Master {
             return None;
         };
         let capabilities = framework.capabilities;
-        let id = self.ids.next_offer(&self.info);
-        let offer = Offer {
-            id: id.clone(),
-            framework_id: framework_id.clone(),
-            agent_id: agent_id.clone(),
-            hostname: agent.info.hostname.clone(),
-            url: Some(agent.url()),
-            domain: agent.info.domain.clone(),
-            resources: resources.to_wire(),
-            attributes: agent.info.attributes.clone(),
-            unavailability: agent.unavailability.as_deref().cloned(),
-            executor_ids: agent
-                .frameworks
-                .get(framework_id)
-                .map(|share| share.executors.keys().cloned().collect())
-                .unwrap_or_default(),
-            allocation_info: Some(AllocationInfo {
-                role: Some(role.clone()),
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        let pid = agent.pid.clone();
+        let id = Arc::new(self.ids.next_offer(&self.info));
         let timer = self
             .config
             .offer_timeout
-            .map(|timeout| self.timers.start(now + timeout, Timer::OfferTimeout(id.clone())));
-        self.offers.insert(
-            id.clone(),
-            OutstandingOffer {
-                offer: Arc::new(offer.clone()),
-                framework_id: framework_id.clone(),
-                agent_id: agent_id.clone(),
-                role,
-                resources,
-                timer,
-            },
-        );
+            .map(|timeout| self.timers.start(now + timeout, Timer::OfferTimeout((*id).clone())));
+        let outstanding = OutstandingOffer {
+            id: Arc::clone(&id),
+            framework_id: Arc::clone(&framework.id),
+            agent_id: Arc::clone(&agent.id),
+            role,
+            resources,
+            timer,
+            shown: OnceCell::new(),
+        };
+        let (offer, pid) = (outstanding.to_message(agent), agent.pid.clone());
+        self.offers.insert(Arc::clone(&id), outstanding);
         if let Some(framework) = self.framework_mut(framework_id) {
-            framework.offers.insert(id.clone());
+            framework.offers.insert(Arc::clone(&id), ());
         }
         if let Some(agent) = self.agent_mut(agent_id) {
-            agent.offers.insert(id);
+            agent.offers.insert(id, ());
         }
         Some((visible_offer(offer, capabilities), pid))
     }
@@ -174,7 +184,7 @@ impl Master {
     /// Takes an offer back and tells the framework, which is not offered the same for a while.
     pub(crate) fn rescind_offer_for(&mut self, id: &OfferId, refuse: Option<Duration>) {
         if let Some(offer) = self.offers.get(id) {
-            let framework = offer.framework_id.clone();
+            let framework = Arc::clone(&offer.framework_id);
             self.discard_offer(id, refuse);
             self.notify(&framework, Notice::Rescind(id.clone()));
         }
@@ -185,7 +195,7 @@ impl Master {
         let refuse = refusal(call.filters.as_ref());
         for id in call.offer_ids {
             // Mesos lets any framework decline any offer; an offer of another is none of its business.
-            let own = self.offers.get(&id).is_some_and(|it| it.framework_id == *framework_id);
+            let own = self.offers.get(&id).is_some_and(|it| *it.framework_id == *framework_id);
             if own {
                 self.discard_offer(&id, Some(refuse));
                 self.count_framework(framework_id, |metrics| metrics.offers_declined += 1);

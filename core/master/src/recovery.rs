@@ -43,7 +43,7 @@ impl Master {
             authentications: crate::Authentications::default(),
             agents: Agents::default(),
             frameworks: crate::Frameworks::default(),
-            offers: BTreeMap::new(),
+            offers: crate::Offers::default(),
             operations: crate::operation::OperationIndex::default(),
             allocator,
             policy: crate::Policy::default(),

@@ -13,6 +13,7 @@ pub use crate::snapshot::held::AgentSums;
 
 use crate::Master;
 use crate::agent::Agent;
+use crate::directory::Directory;
 use crate::framework::Framework;
 use crate::offer::Offers;
 use crate::registry::Participation;
@@ -24,8 +25,9 @@ use crate::view::{AgentView, FrameworkView, Snapshot};
 #[derive(Debug, Default)]
 pub(crate) struct Views {
     version: u64,
-    agents: BTreeSet<AgentId>,
-    frameworks: BTreeSet<FrameworkId>,
+    /// Agents and frameworks that have changed. Those that are registered say so themselves, too.
+    agents: Directory<Arc<AgentId>, ()>,
+    frameworks: Directory<Arc<FrameworkId>, ()>,
     /// Frameworks that something was counted for.
     counted: BTreeSet<FrameworkId>,
     /// Whether plans for machines changed, or what frameworks say to them.
@@ -44,10 +46,22 @@ pub(crate) struct Views {
 
 impl Views {
     /// Notes that an agent changes.
+    pub(crate) fn note_agent(&mut self, agent: &mut Agent) {
+        self.version += 1;
+        if self.watched && !agent.is_noted {
+            agent.is_noted = true;
+            self.agents.insert(Arc::clone(&agent.id), ());
+        }
+        if cfg!(debug_assertions) {
+            self.unchecked.insert((*agent.id).clone());
+        }
+    }
+
+    /// The same for one that need not be registered.
     pub(crate) fn touch_agent(&mut self, id: &AgentId) {
         self.version += 1;
-        if self.watched && !self.agents.contains(id) {
-            self.agents.insert(id.clone());
+        if self.watched && !self.agents.contains_key(id) {
+            self.agents.insert(Arc::new(id.clone()), ());
         }
         if cfg!(debug_assertions) {
             self.unchecked.insert(id.clone());
@@ -55,10 +69,19 @@ impl Views {
     }
 
     /// Notes that a framework changes.
+    pub(crate) fn note_framework(&mut self, framework: &mut Framework) {
+        self.version += 1;
+        if self.watched && !framework.is_noted {
+            framework.is_noted = true;
+            self.frameworks.insert(Arc::clone(&framework.id), ());
+        }
+    }
+
+    /// The same for one that need not be registered.
     pub(crate) fn touch_framework(&mut self, id: &FrameworkId) {
         self.version += 1;
-        if self.watched && !self.frameworks.contains(id) {
-            self.frameworks.insert(id.clone());
+        if self.watched && !self.frameworks.contains_key(id) {
+            self.frameworks.insert(Arc::new(id.clone()), ());
         }
     }
 
@@ -108,10 +131,7 @@ impl Master {
             return Arc::clone(last);
         }
         if !std::mem::replace(&mut self.views.watched, true) {
-            let agents = self.agents.registered.keys().chain(self.agents.recovered.keys());
-            self.views.agents = agents.cloned().collect();
-            self.views.frameworks = self.frameworks.registered.keys().cloned().collect();
-            self.views.counted = self.frameworks.completed_counts.keys().cloned().collect();
+            self.note_all();
         }
         let last = self.views.last.take();
         let unchanged = last.as_ref().is_some_and(|last| last.version == self.views.version);
@@ -130,6 +150,20 @@ impl Master {
         self.views.stale = false;
         self.views.last = Some(Arc::clone(&snapshot));
         snapshot
+    }
+
+    /// Notes all there is to be shown.
+    fn note_all(&mut self) {
+        for id in self.agents.registered.keys() {
+            self.views.agents.insert(Arc::clone(id), ());
+        }
+        for id in self.agents.recovered.keys() {
+            self.views.agents.insert(Arc::new(id.clone()), ());
+        }
+        for id in self.frameworks.registered.keys() {
+            self.views.frameworks.insert(Arc::clone(id), ());
+        }
+        self.views.counted = self.frameworks.completed_counts.keys().cloned().collect();
     }
 
     fn empty_snapshot(&self) -> Snapshot {
@@ -157,7 +191,7 @@ impl Master {
             return;
         }
         let mut changed = std::mem::take(&mut self.views.counted);
-        changed.extend(self.views.frameworks.iter().cloned());
+        changed.extend(self.views.frameworks.keys().map(|id| (**id).clone()));
         for id in changed {
             let counts = match self.frameworks.registered.get_mut(&id) {
                 Some(framework) => {
@@ -179,17 +213,16 @@ impl Master {
         if std::mem::take(&mut self.views.maintenance) {
             snapshot.maintenance = self.maintenance_view();
         }
-        for id in std::mem::take(&mut self.views.agents) {
-            self.refresh_agent(snapshot, &id);
+        for id in std::mem::take(&mut self.views.agents).keys() {
+            self.refresh_agent(snapshot, id);
         }
-        for id in std::mem::take(&mut self.views.frameworks) {
-            match self.frameworks.registered.get(&id) {
-                Some(framework) => {
-                    snapshot.frameworks.insert(Arc::new(self.whole_framework_view(framework)));
-                }
-                None => {
-                    snapshot.frameworks.remove(&id);
-                }
+        for id in std::mem::take(&mut self.views.frameworks).keys() {
+            if let Some(framework) = self.frameworks.registered.get_mut(id) {
+                framework.is_noted = false;
+                let framework = &self.frameworks.registered[id];
+                snapshot.frameworks.insert(Arc::new(self.whole_framework_view(framework)));
+            } else {
+                snapshot.frameworks.remove(&**id);
             }
         }
         snapshot.unreachable_agents = self.agents.unreachable.len();
@@ -204,12 +237,13 @@ impl Master {
             None => snapshot.recovered_agents.remove(id),
         };
         let frameworks = &self.frameworks.registered;
-        let old = match self.agents.registered.get(id) {
+        let old = match self.agents.registered.get_mut(id) {
             Some(agent) => {
+                agent.is_noted = false;
                 let view = agent_view(agent, &self.offers);
                 snapshot.agent_sums.add(&view);
                 self.views.holdings.set(agent, |id| match frameworks.get(id) {
-                    Some(framework) => Arc::clone(&framework.shared_id),
+                    Some(framework) => Arc::clone(&framework.id),
                     None => Arc::new(id.clone()),
                 });
                 snapshot.agents.insert(Arc::new(view))
@@ -227,9 +261,16 @@ impl Master {
     fn whole_framework_view(&self, framework: &Framework) -> FrameworkView {
         let used = self.views.holdings.used(&framework.id);
         let executors = self.views.holdings.executors(&framework.id);
-        let offers: Vec<_> = framework.offers.iter().filter_map(|id| self.offers.get(id)).collect();
-        let offers: Vec<_> =
-            offers.iter().map(|it| (Arc::clone(&it.offer), &it.resources)).collect();
+        let mut offers: Vec<_> = framework
+            .offers
+            .keys()
+            .filter_map(|id| self.offers.get(id))
+            .filter_map(|it| {
+                let agent = self.agents.registered.get(&it.agent_id)?;
+                Some((Arc::clone(it.shown(agent)), &it.resources))
+            })
+            .collect();
+        offers.sort_by(|(left, _), (right, _)| left.id.cmp(&right.id));
         let view = framework_view(framework, used, executors, &offers, None);
         let inverse_offers = self.maintenance.inverse_offers.offers_of(&framework.id);
         FrameworkView { inverse_offers, ..view }
@@ -288,7 +329,7 @@ fn sum<'a>(all: impl Iterator<Item = &'a Resources>) -> Resources {
 
 /// The view of an agent.
 pub(crate) fn agent_view(agent: &Agent, offers: &Offers) -> AgentView {
-    let offered = agent.offers.iter().filter_map(|id| offers.get(id));
+    let offered = agent.offers.keys().filter_map(|id| offers.get(id));
     AgentView {
         info: Arc::clone(&agent.info),
         pid: agent.pid.clone(),

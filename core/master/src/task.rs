@@ -171,14 +171,14 @@ impl Master {
         self.publish_task_added(&task);
         let task = Arc::new(self.task_record(task));
         if let Some(agent) = self.agent_mut(&agent_id) {
-            let share = agent.frameworks.get_or_insert(&framework_id, Share::default);
+            let share = agent.frameworks.get_or_insert(&task.framework_id, Share::default);
             share.tasks.insert(Arc::clone(&task.task_id), ());
             if let Some(resources) = held {
                 share.used += &resources;
             }
         }
         if let Some(framework) = self.framework_mut(&framework_id) {
-            framework.agents.insert(agent_id);
+            framework.agents.insert(Arc::clone(&task.agent_id), ());
             framework.tasks.insert(Arc::clone(&task));
         }
         self.count_framework(&framework_id, |metrics| metrics.task_added(task.state));
@@ -190,10 +190,10 @@ impl Master {
         let agent = self.agents.registered.get(&task.agent_id);
         let framework_id = framework.map_or_else(
             || Arc::new(task.framework_id.clone()),
-            |framework| Arc::clone(&framework.shared_id),
+            |framework| Arc::clone(&framework.id),
         );
-        let agent_id = agent
-            .map_or_else(|| Arc::new(task.agent_id.clone()), |agent| Arc::clone(&agent.shared_id));
+        let agent_id =
+            agent.map_or_else(|| Arc::new(task.agent_id.clone()), |agent| Arc::clone(&agent.id));
         TaskRecord::new(task, framework_id, agent_id)
     }
 

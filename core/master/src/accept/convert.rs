@@ -113,8 +113,7 @@ impl Master {
                 volumes.iter().any(|volume| offered.contains_one(volume))
             })
         };
-        let affected: Vec<OfferId> =
-            agent.offers.iter().filter(|id| holds_one(id)).cloned().collect();
+        let affected: Vec<_> = agent.offers.keys().filter(|id| holds_one(id)).cloned().collect();
         for offer in affected {
             self.rescind_offer(&offer);
         }

@@ -19,11 +19,11 @@ use crate::validation::task::Site;
 impl Master {
     /// Launches one task, or tells the framework why not. The next task is on its own.
     pub(crate) fn launch_task(&mut self, acceptance: &mut Acceptance, mut task: TaskInfo) {
-        let framework_id = acceptance.framework_id.clone();
+        let framework_id = Arc::clone(&acceptance.framework_id);
         if let Some(executor) = &mut task.executor
             && executor.framework_id.is_none()
         {
-            executor.framework_id = Some(framework_id.clone());
+            executor.framework_id = Some((*framework_id).clone());
         }
         let available = acceptance.available();
         let valid = self
@@ -38,7 +38,7 @@ impl Master {
         let launch_executor =
             task.executor.as_ref().is_none_or(|executor| self.start_executor(acceptance, executor));
         self.consume(acceptance, &crate::parsed(&task.resources));
-        self.add_task(staged(&task, framework_id.clone()));
+        self.add_task(staged(&task, (*framework_id).clone()));
 
         let framework = self.frameworks.registered.get(&framework_id);
         let agent = self.agents.registered.get(&acceptance.agent_id);
@@ -63,16 +63,16 @@ impl Master {
 
     /// Launches all tasks of a group under one executor, or none.
     pub(crate) fn launch_group(&mut self, acceptance: &mut Acceptance, operation: LaunchGroup) {
-        let framework_id = acceptance.framework_id.clone();
+        let framework_id = Arc::clone(&acceptance.framework_id);
         let LaunchGroup { mut executor, task_group: mut group, .. } = operation;
         if executor.framework_id.is_none() {
-            executor.framework_id = Some(framework_id.clone());
+            executor.framework_id = Some((*framework_id).clone());
         }
         for task in &mut group.tasks {
             match &mut task.executor {
                 None => task.executor = Some(Box::new(executor.clone())),
                 Some(own) if own.framework_id.is_none() => {
-                    own.framework_id = Some(framework_id.clone());
+                    own.framework_id = Some((*framework_id).clone());
                 }
                 Some(_) => {}
             }
@@ -95,7 +95,7 @@ impl Master {
         let launch_executor = self.start_executor(acceptance, &executor);
         for task in &group.tasks {
             self.consume(acceptance, &crate::parsed(&task.resources));
-            self.add_task(staged(task, framework_id.clone()));
+            self.add_task(staged(task, (*framework_id).clone()));
         }
 
         let framework = self.frameworks.registered.get(&framework_id);
@@ -151,8 +151,8 @@ impl Master {
 
     fn add_executor(
         &mut self,
-        framework_id: &FrameworkId,
-        agent_id: &AgentId,
+        framework_id: &Arc<FrameworkId>,
+        agent_id: &Arc<AgentId>,
         executor: ExecutorInfo,
         resources: &Resources,
     ) {
@@ -162,7 +162,7 @@ impl Master {
             share.executors.insert(executor.executor_id.clone(), Arc::new(executor));
         }
         if let Some(framework) = self.framework_mut(framework_id) {
-            framework.agents.insert(agent_id.clone());
+            framework.agents.insert(Arc::clone(agent_id), ());
         }
     }
 

@@ -64,7 +64,7 @@ impl Master {
             self.agents
                 .removals
                 .queue
-                .retain(|(queued, cause)| *queued != id || *cause != Cause::Unhealthy);
+                .retain(|(queued, cause)| *queued != *id || *cause != Cause::Unhealthy);
             if self.agents.removals.queue.len() < waiting {
                 self.metrics.add(Counter::AgentUnreachableCanceled);
                 self.metrics.add(Counter::AgentShutdownsCanceled);
@@ -124,7 +124,7 @@ impl Master {
             .agents
             .registered
             .get(id)
-            .map(|agent| agent.offers.iter().cloned().collect())
+            .map(|agent| agent.offers.keys().cloned().collect())
             .unwrap_or_default();
         for offer in offers {
             self.rescind_offer(&offer);

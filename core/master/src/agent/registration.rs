@@ -108,8 +108,7 @@ impl Master {
     ) -> Agent {
         let checkpointed = crate::parsed(checkpointed);
         Agent {
-            shared_id: Arc::new(info.id.clone().unwrap_or_default()),
-            id: info.id.clone().unwrap_or_default(),
+            id: Arc::new(info.id.clone().unwrap_or_default()),
             total: total_resources(&info, &checkpointed),
             info: Arc::new(info),
             pid,
@@ -124,11 +123,12 @@ impl Master {
             checkpointed,
             resource_version,
             frameworks: FlatMap::default(),
-            offers: BTreeSet::new(),
+            offers: FlatMap::default(),
             operations: BTreeMap::new(),
             killed: BTreeSet::new(),
             pings: Pings::default(),
             reregister_timer: None,
+            is_noted: false,
         }
     }
 
@@ -136,21 +136,21 @@ impl Master {
     ///
     /// Its tasks and executors must stand in its shares, and their frameworks be known.
     pub(crate) fn add_agent(&mut self, mut agent: Agent) {
-        let id = agent.id.clone();
+        let id = Arc::clone(&agent.id);
         agent.unavailability = self.maintenance.unavailability(&agent);
         if self.maintenance.is_down(&agent) {
             // Its machine went down while its admission was being written.
-            self.agents.unsettled.insert(id.clone());
+            self.agents.unsettled.insert((*id).clone());
         }
         self.effects.push(crate::Effect::Link { pid: agent.pid.clone() });
         let used: Vec<(FrameworkId, Resources)> = agent
             .frameworks
             .iter()
-            .map(|(framework, share)| (framework.clone(), share.used.clone()))
+            .map(|(framework, share)| ((**framework).clone(), share.used.clone()))
             .collect();
         self.allocator.add_agent(&id, agent_profile(&agent), &used);
-        self.agents.by_pid.insert(agent.pid.clone(), id.clone());
-        self.agents.registered.insert(id.clone(), Box::new(agent));
+        self.agents.by_pid.insert(agent.pid.clone(), Arc::clone(&id));
+        self.agents.registered.insert(Arc::clone(&id), Box::new(agent));
         self.views.touch_agent(&id);
         self.start_pings(&id);
         self.continue_allocator_recovery();

@@ -25,7 +25,7 @@ const GONE: &str = "Agent has been marked gone";
 impl Master {
     pub(crate) fn unregister_agent(&mut self, from: &Pid, id: &AgentId) {
         self.metrics.add(Counter::MessagesUnregisterAgent);
-        if self.agents.by_pid.get(from) != Some(id) {
+        if self.agents.by_pid.get(from).is_none_or(|known| **known != *id) {
             return;
         }
         self.remove_agent(
@@ -278,7 +278,7 @@ impl Master {
     /// Tasks that were out of reach with their agent will never come back.
     fn end_unreachable_tasks(&mut self, id: &AgentId) {
         let bound = self.config.max_completed_tasks_per_framework;
-        let ids: Vec<FrameworkId> = self.frameworks.registered.keys().cloned().collect();
+        let ids: Vec<_> = self.frameworks.registered.keys().cloned().collect();
         for framework_id in ids {
             let Some(framework) = self.frameworks.registered.get(&framework_id) else {
                 continue;
@@ -312,8 +312,8 @@ impl Master {
         let Some(agent) = self.agents.registered.get(id) else {
             return;
         };
-        let frameworks: Vec<FrameworkId> = agent.frameworks.keys().cloned().collect();
-        let offers: Vec<_> = agent.offers.iter().cloned().collect();
+        let frameworks: Vec<_> = agent.frameworks.keys().cloned().collect();
+        let offers: Vec<_> = agent.offers.keys().cloned().collect();
         // First of all, so that nothing that is freed below is offered again.
         self.allocator.remove_agent(id);
         for framework_id in &frameworks {

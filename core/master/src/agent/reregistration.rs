@@ -140,10 +140,10 @@ impl Master {
             .filter_map(|executor| Some((executor.framework_id.clone()?, executor)))
             .filter(|(framework, _)| known(framework))
             .collect();
-        fill_shares(&mut agent, &tasks, executors);
+        self.fill_shares(&mut agent, &tasks, executors);
         for framework_id in agent.frameworks.keys() {
             if let Some(framework) = self.frameworks.registered.get_mut(framework_id) {
-                framework.agents.insert(id.clone());
+                framework.agents.insert(Arc::clone(&agent.id), ());
                 self.views.touch_framework(framework_id);
             }
         }
@@ -247,12 +247,13 @@ impl Master {
         let was_connected = std::mem::replace(&mut agent.connected, true);
         let timer = agent.reregister_timer.take();
         let profile = agent_profile(agent);
+        let agent_id = Arc::clone(&agent.id);
         let participates = agent.participation == Participation::Full;
         let checkpointed =
             (!agent.capabilities.resource_provider).then(|| agent.checkpointed.to_wire());
 
         self.agents.by_pid.remove(&old_pid);
-        self.agents.by_pid.insert(pid.clone(), id.clone());
+        self.agents.by_pid.insert(pid.clone(), agent_id);
         self.effects.push(Effect::Link { pid: pid.clone() });
         self.withdraw_impossible_offers(&id);
         self.allocator.update_agent(&id, profile);
@@ -311,6 +312,30 @@ impl Master {
             self.send_to_agent(pid, message);
         }
     }
+
+    /// Notes in an agent that returns what its tasks and executors hold. Their frameworks are known.
+    fn fill_shares(
+        &self,
+        agent: &mut Agent,
+        tasks: &[Task],
+        executors: Vec<(FrameworkId, protocol::mesos::ExecutorInfo)>,
+    ) {
+        let known = |id: &FrameworkId| Arc::clone(&self.frameworks.registered[id].id);
+        let mut shares = FlatMap::default();
+        for task in tasks {
+            let share = shares.get_or_insert(&known(&task.framework_id), Share::default);
+            share.tasks.insert(Arc::new(task.task_id.clone()), ());
+            if holds_resources(task.state) {
+                share.used += &crate::parsed(&task.resources);
+            }
+        }
+        for (framework, executor) in executors {
+            let share = shares.get_or_insert(&known(&framework), Share::default);
+            share.used += &crate::parsed(&executor.resources);
+            share.executors.insert(executor.executor_id.clone(), Arc::new(executor));
+        }
+        agent.frameworks = shares;
+    }
 }
 
 fn admitted(message: &ReregisterSlaveMessage, participation: Participation) -> RegistryChange {
@@ -318,28 +343,6 @@ fn admitted(message: &ReregisterSlaveMessage, participation: Participation) -> R
         standing: AgentStanding::Admitted { participation },
         info: message.slave.clone(),
     })
-}
-
-/// Puts the tasks and executors an agent brought into its shares.
-fn fill_shares(
-    agent: &mut Agent,
-    tasks: &[Task],
-    executors: Vec<(FrameworkId, protocol::mesos::ExecutorInfo)>,
-) {
-    let mut shares = FlatMap::default();
-    for task in tasks {
-        let share = shares.get_or_insert(&task.framework_id, Share::default);
-        share.tasks.insert(Arc::new(task.task_id.clone()), ());
-        if holds_resources(task.state) {
-            share.used += &crate::parsed(&task.resources);
-        }
-    }
-    for (framework, executor) in executors {
-        let share = shares.get_or_insert(&framework, Share::default);
-        share.used += &crate::parsed(&executor.resources);
-        share.executors.insert(executor.executor_id.clone(), Arc::new(executor));
-    }
-    agent.frameworks = shares;
 }
 
 /// Agents older than the `MULTI_ROLE` capability do not say to which role resources are allocated:

@@ -54,9 +54,9 @@ impl Master {
         let profile = agent_profile(agent);
         let affected: Vec<_> = agent
             .offers
-            .iter()
+            .keys()
             .filter(|offer| {
-                self.offers.get(offer).is_some_and(|offer| !offer.resources.revocable().is_empty())
+                self.offers.get(*offer).is_some_and(|offer| !offer.resources.revocable().is_empty())
             })
             .cloned()
             .collect();
@@ -73,7 +73,7 @@ impl Master {
         };
         let mut held = agent.used().unallocated().non_shared();
         let mut impossible = Vec::new();
-        for offer_id in &agent.offers {
+        for offer_id in agent.offers.keys() {
             let Some(offer) = self.offers.get(offer_id) else {
                 continue;
             };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use protocol::internal::ShutdownFrameworkMessage;
 use protocol::mesos::task_status::Reason;
-use protocol::mesos::{AgentId, FrameworkId, OfferId, TaskId, TaskState};
+use protocol::mesos::{FrameworkId, TaskId, TaskState};
 use protocol::messages::MasterToAgent;
 use protocol::time::Timestamp;
 
@@ -63,7 +63,7 @@ impl Master {
         if let Presence::Connected { active, .. } = &mut framework.presence {
             *active = false;
         }
-        let offers: Vec<OfferId> = framework.offers.iter().cloned().collect();
+        let offers: Vec<_> = framework.offers.keys().cloned().collect();
         self.allocator.deactivate_framework(id);
         for offer in offers {
             if rescind {
@@ -184,7 +184,7 @@ impl Master {
         };
         let tasks: Vec<(TaskId, TaskState)> =
             framework.tasks.iter().map(|(task, it)| (task.clone(), it.state)).collect();
-        let agents: Vec<AgentId> = framework.agents.iter().cloned().collect();
+        let agents: Vec<_> = framework.agents.keys().cloned().collect();
         for (task_id, state) in tasks {
             if !state.is_terminal() {
                 let Some(task) = self.frameworks.registered[id].tasks.get(&task_id) else {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::internal::UpdateFrameworkMessage;
-use protocol::mesos::{FrameworkId, FrameworkInfo, OfferId};
+use protocol::mesos::{FrameworkId, FrameworkInfo};
 use protocol::messages::MasterToAgent;
 use protocol::pid::Pid;
 use protocol::scheduler;
@@ -172,7 +172,7 @@ impl Master {
         framework.presence = Presence::Connected { peer: peer.clone(), active: true };
         framework.pid = driver_pid(peer);
         self.allocator.add_framework(id, profile(&framework), &[]);
-        self.frameworks.registered.insert(id.clone(), framework);
+        self.frameworks.registered.insert(Arc::clone(&framework.id), framework);
         self.views.touch_framework(id);
         self.index_peer(id, peer);
         self.record_framework(id, FrameworkStanding::Subscribed);
@@ -187,7 +187,7 @@ impl Master {
         let framework = Framework::new(id.clone(), info, self.now);
         self.allocator.add_framework(id, profile(&framework), &[]);
         let patience = self.recovered_framework_patience(&framework);
-        self.frameworks.registered.insert(id.clone(), framework);
+        self.frameworks.registered.insert(Arc::clone(&framework.id), framework);
         self.views.touch_framework(id);
         let timer = self.timers.start(self.now + patience, Timer::FrameworkFailover(id.clone()));
         if let Some(framework) = self.frameworks.registered.get_mut(id) {
@@ -222,7 +222,7 @@ impl Master {
         framework.constraints = constraints;
         let profile = profile(framework);
         let new_roles = framework.roles.clone();
-        let offers: Vec<OfferId> = framework.offers.iter().cloned().collect();
+        let offers: Vec<_> = framework.offers.keys().cloned().collect();
         self.allocator.update_framework(id, profile);
         for offer in offers {
             if self.offers.get(&offer).is_some_and(|offer| !new_roles.contains(&offer.role)) {
@@ -243,7 +243,7 @@ impl Master {
         }
         framework.reregistered_time = Some(now);
         let timer = framework.failover_timer.take();
-        let offers: Vec<OfferId> = framework.offers.iter().cloned().collect();
+        let offers: Vec<_> = framework.offers.keys().cloned().collect();
         let old = framework.presence.clone();
         if let Some(timer) = timer {
             self.timers.cancel(timer);

@@ -57,7 +57,7 @@ impl Master {
             return None;
         }
         let (at, uuid) = self.operations.find(framework_id, &call.operation_id)?;
-        let operation = agent.operations.get(uuid).filter(|_| *at == agent.id)?;
+        let operation = agent.operations.get(uuid).filter(|_| *at == *agent.id)?;
         let status = operation
             .statuses
             .iter()
@@ -118,7 +118,7 @@ impl Master {
     fn provider_to_ask(&self, question: &Question) -> Option<AgentId> {
         question.resource_provider_id.as_ref()?;
         let agent = self.agents.registered.get(question.agent_id.as_ref()?)?;
-        agent.capabilities.agent_operation_feedback.then(|| agent.id.clone())
+        agent.capabilities.agent_operation_feedback.then(|| (*agent.id).clone())
     }
 
     /// What can be said of an operation that is not known here, which depends on where its agent is.

@@ -2,8 +2,8 @@
 
 use protocol::Names;
 use protocol::master::{Call, call};
+use protocol::mesos::AgentId;
 use protocol::mesos::offer::{Operation, operation};
-use protocol::mesos::{AgentId, OfferId};
 use resources::{Conversion, Resources};
 
 use crate::Master;
@@ -74,7 +74,7 @@ impl Master {
         let Some(agent) = self.agents.registered.get(id) else {
             return;
         };
-        let offers: Vec<OfferId> = agent.offers.iter().cloned().collect();
+        let offers: Vec<_> = agent.offers.keys().cloned().collect();
         for offer in offers {
             let missing = needed.saturating_sub(&self.allocator.available(id).unwrap_or_default());
             if missing.is_empty() {

@@ -251,14 +251,14 @@ impl Master {
     }
 
     /// The offers to a role and those below it, or all other offers, by agent.
-    fn offers_to(&self, role: &str, own: bool) -> Vec<OfferId> {
+    fn offers_to(&self, role: &str, own: bool) -> Vec<Arc<OfferId>> {
         self.agents
             .registered
             .values()
-            .flat_map(|agent| &agent.offers)
+            .flat_map(|agent| agent.offers.keys())
             .filter_map(|id| Some((id, self.offers.get(id)?)))
             .filter(|(_, offer)| role::is_in_subtree_of(&offer.role, role) == own)
-            .map(|(id, _)| id.clone())
+            .map(|(id, _)| Arc::clone(id))
             .collect()
     }
 
@@ -270,12 +270,12 @@ impl Master {
             frameworks.filter(|it| it.active() && it.roles.contains(&config.role)).count();
         let guarantees = guarantees(config);
         let mut rescinded = Quantities::new();
-        let agents: Vec<Vec<OfferId>> = self
+        let agents: Vec<Vec<_>> = self
             .agents
             .registered
             .values()
             .filter(|agent| agent.active() && !agent.offers.is_empty())
-            .map(|agent| agent.offers.iter().cloned().collect())
+            .map(|agent| agent.offers.keys().cloned().collect())
             .collect();
         for (visited, offers) in agents.into_iter().enumerate() {
             if visited >= frameworks && rescinded.contains(&guarantees) {

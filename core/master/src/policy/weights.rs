@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use protocol::master::call::UpdateWeights;
-use protocol::mesos::{OfferId, WeightInfo};
+use protocol::mesos::WeightInfo;
 
 use crate::Master;
 use crate::durable::AfterWrite;
@@ -57,7 +57,7 @@ impl Master {
                 || self.offers.values().any(|offer| offer.role == *role)
         };
         if weights.iter().any(|(role, _)| is_used(role)) {
-            let offers: Vec<OfferId> = self.offers.keys().cloned().collect();
+            let offers: Vec<_> = self.offers.keys().cloned().collect();
             for offer in offers {
                 self.rescind_offer(&offer);
             }

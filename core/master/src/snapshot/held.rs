@@ -99,7 +99,7 @@ impl Holdings {
         agent: &Agent,
         framework_id: impl Fn(&FrameworkId) -> Arc<FrameworkId>,
     ) {
-        self.remove(&agent.shared_id);
+        self.remove(&agent.id);
         let mut parts = Vec::with_capacity(agent.frameworks.len());
         for (id, share) in &agent.frameworks {
             let framework = framework_id(id);
@@ -109,17 +109,17 @@ impl Holdings {
             let others = share.used.filter(|resource| !is_summed(resource));
             let has_others = !others.is_empty();
             if has_others {
-                held.others.insert(Arc::clone(&agent.shared_id), others);
+                held.others.insert(Arc::clone(&agent.id), others);
             }
             let has_executors = !share.executors.is_empty();
             if has_executors {
                 let executors = share.executors.values().cloned().collect();
-                held.executors.insert(Arc::clone(&agent.shared_id), executors);
+                held.executors.insert(Arc::clone(&agent.id), executors);
             }
             parts.push(Part { framework, scalars, has_others, has_executors });
         }
         if !parts.is_empty() {
-            self.parts.insert(Arc::clone(&agent.shared_id), parts);
+            self.parts.insert(Arc::clone(&agent.id), parts);
         }
     }
 

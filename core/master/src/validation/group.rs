@@ -149,7 +149,7 @@ fn share_cgroups(
         .values()
         .chain(site.framework.unreachable_tasks.iter())
         .filter(|task| {
-            *task.agent_id == site.agent.id
+            task.agent_id == site.agent.id
                 && task.executor_id.as_deref() == Some(&executor.executor_id)
         })
         .map(|task| shares(task.description().container.as_deref()));

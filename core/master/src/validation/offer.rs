@@ -22,7 +22,7 @@ pub(crate) fn ids(offers: &Offers, framework: &FrameworkId, ids: &[OfferId]) -> 
         let Some(offer) = offers.get(id) else {
             return Err(format!("Offer {} is no longer valid", id.value));
         };
-        if offer.framework_id != *framework {
+        if *offer.framework_id != *framework {
             return Err(format!(
                 "Offer {} has invalid framework {} while framework {} is expected",
                 id.value, offer.framework_id.value, framework.value

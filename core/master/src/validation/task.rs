@@ -46,7 +46,7 @@ pub(crate) fn info(task: &TaskInfo, site: Site<'_>) -> Result<(), String> {
     if site.framework.unreachable_tasks.contains(&task.task_id) {
         return Err(format!("Task reuses the ID of an unreachable task: {}", task.task_id.value));
     }
-    if task.agent_id != site.agent.id {
+    if task.agent_id != *site.agent.id {
         return Err(format!(
             "Task uses invalid agent {} while agent {} is expected",
             task.agent_id.value, site.agent.id.value
@@ -216,7 +216,7 @@ pub(crate) fn executor_on(it: &ExecutorInfo, site: Site<'_>) -> Result<(), Strin
     let Some(framework_id) = &it.framework_id else {
         return Err("'ExecutorInfo.framework_id' must be set".to_owned());
     };
-    if *framework_id != site.framework.id {
+    if *framework_id != *site.framework.id {
         return Err(format!(
             "ExecutorInfo has an invalid FrameworkID (Actual: {} vs Expected: {})",
             framework_id.value, site.framework.id.value
