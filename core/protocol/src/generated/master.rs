@@ -228,6 +228,8 @@ pub struct Event {
     pub framework_updated: Option<Box<crate::master::event::FrameworkUpdated>>,
     /// `framework_removed` = 9
     pub framework_removed: Option<Box<crate::master::event::FrameworkRemoved>>,
+    /// `error` = 1000
+    pub error: Option<crate::master::event::Error>,
     /// Fields that are not in the definition.
     pub unknown: crate::UnknownFields,
 }
@@ -244,6 +246,7 @@ impl crate::Message for Event {
         crate::FieldInfo::new(7, "framework_added", "framework_added", 0),
         crate::FieldInfo::new(8, "framework_updated", "framework_updated", 0),
         crate::FieldInfo::new(9, "framework_removed", "framework_removed", 0),
+        crate::FieldInfo::new(1000, "error", "error", 0),
     ];
     const REQUIRED: u64 = 0;
 
@@ -257,6 +260,7 @@ impl crate::Message for Event {
         crate::wire::optional(output, 7, self.framework_added.as_deref());
         crate::wire::optional(output, 8, self.framework_updated.as_deref());
         crate::wire::optional(output, 9, self.framework_removed.as_deref());
+        crate::wire::optional(output, 1000, self.error.as_ref());
         crate::wire::unknown(output, &self.unknown);
     }
 
@@ -275,6 +279,7 @@ impl crate::Message for Event {
             7 => field.optional_box(&mut self.framework_added, decoding),
             8 => field.optional_box(&mut self.framework_updated, decoding),
             9 => field.optional_box(&mut self.framework_removed, decoding),
+            1000 => field.optional(&mut self.error, decoding),
             _ => field.unknown(decoding),
         }
     }
@@ -289,6 +294,7 @@ impl crate::Message for Event {
         writer.optional("framework_added", self.framework_added.as_deref());
         writer.optional("framework_updated", self.framework_updated.as_deref());
         writer.optional("framework_removed", self.framework_removed.as_deref());
+        writer.optional("error", self.error.as_ref());
     }
 
     fn read_json_field(
@@ -307,6 +313,7 @@ impl crate::Message for Event {
             7 => reader.optional_box(&mut self.framework_added, value),
             8 => reader.optional_box(&mut self.framework_updated, value),
             9 => reader.optional_box(&mut self.framework_removed, value),
+            1000 => reader.optional(&mut self.error, value),
             _ => Ok(()),
         }
     }
@@ -2112,6 +2119,58 @@ pub mod event {
         ) -> Result<(), crate::JsonError> {
             match number {
                 1 => reader.required(&mut self.agent_id, 1, value),
+                _ => Ok(()),
+            }
+        }
+
+        fn unknown_mut(&mut self) -> &mut crate::UnknownFields {
+            &mut self.unknown
+        }
+    }
+
+    /// `mesos.v1.master.Event.Error`.
+    #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub struct Error {
+        /// `message` = 1
+        pub message: String,
+        /// Fields that are not in the definition.
+        pub unknown: crate::UnknownFields,
+    }
+
+    impl crate::Message for Error {
+        const FULL_NAME: &'static str = "mesos.v1.master.Event.Error";
+        const FIELDS: &'static [crate::FieldInfo] =
+            &[crate::FieldInfo::new(1, "message", "message", 1)];
+        const REQUIRED: u64 = 1;
+
+        fn encode_fields(&self, output: &mut Vec<u8>) {
+            crate::wire::required(output, 1, &self.message);
+            crate::wire::unknown(output, &self.unknown);
+        }
+
+        fn decode_field(
+            &mut self,
+            field: &crate::Field<'_>,
+            decoding: &mut crate::Decoding,
+        ) -> Result<(), crate::DecodeError> {
+            match field.number {
+                1 => field.required(&mut self.message, 1, decoding),
+                _ => field.unknown(decoding),
+            }
+        }
+
+        fn write_json_fields(&self, writer: &mut crate::json::ObjectWriter<'_>) {
+            writer.required("message", &self.message);
+        }
+
+        fn read_json_field(
+            &mut self,
+            number: u32,
+            value: &serde_json::Value,
+            reader: &mut crate::json::ObjectReader<'_>,
+        ) -> Result<(), crate::JsonError> {
+            match number {
+                1 => reader.required(&mut self.message, 1, value),
                 _ => Ok(()),
             }
         }

@@ -532,6 +532,7 @@ pub(crate) static MESSAGES: &[Entry] = &[
     Entry::new::<crate::master::Event>(Some("mesos.master.Event")),
     Entry::new::<crate::master::event::AgentAdded>(Some("mesos.master.Event.AgentAdded")),
     Entry::new::<crate::master::event::AgentRemoved>(Some("mesos.master.Event.AgentRemoved")),
+    Entry::new::<crate::master::event::Error>(Some("mesos.master.Event.Error")),
     Entry::new::<crate::master::event::FrameworkAdded>(Some("mesos.master.Event.FrameworkAdded")),
     Entry::new::<crate::master::event::FrameworkRemoved>(Some(
         "mesos.master.Event.FrameworkRemoved",
