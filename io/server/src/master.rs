@@ -31,6 +31,7 @@ use std::io::{self, Read};
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -110,10 +111,8 @@ impl MasterServer {
         let clock = Clock::start();
         let (node, incoming) = Node::bind(node_options(&options)).await?;
         let address = node.address();
-        let store = options.registry.clone();
-        let opened = tokio::task::spawn_blocking(move || open_registry(&store)).await;
         let OpenedRegistry { registry, file, records, fetch_ms } =
-            opened.map_err(|error| StartError::Thread(io::Error::other(error)))??;
+            open_registry(options.registry.clone()).await?;
 
         let hostname = options.published_name(address);
         let settings = settings(&options, &node, &hostname)?;
@@ -126,10 +125,12 @@ impl MasterServer {
         let (stopped_sender, stopped) = watch::channel(None);
         let stopped_sender = Arc::new(stopped_sender);
         let allocations = Arc::new(AllocationTimes::default());
+        let dropped_streams = Arc::new(AtomicU64::new(0));
         let around = Surroundings {
             node: node.clone(),
             clock,
             allocations: Arc::clone(&allocations),
+            dropped_streams: Arc::clone(&dropped_streams),
             storage,
             inputs: inputs.clone(),
             stopped: Arc::clone(&stopped_sender),
@@ -156,6 +157,7 @@ impl MasterServer {
             process,
             storage: stats,
             allocations,
+            dropped_streams,
             clock,
             names: Names::default(),
             access: options.access,
@@ -167,7 +169,6 @@ impl MasterServer {
         register_actors(&node);
         tokio::spawn(take_incoming(incoming, handler, inputs.clone(), stopping));
         tracing::info!(%address, hostname, "the master leads");
-        let threads = Some((loop_thread, storage_thread));
         Ok(RunningMaster {
             address,
             hostname,
@@ -176,7 +177,7 @@ impl MasterServer {
             shutdown,
             leadership,
             stopped,
-            threads,
+            threads: Some((loop_thread, storage_thread)),
         })
     }
 }
@@ -283,7 +284,14 @@ struct OpenedRegistry {
     fetch_ms: f64,
 }
 
-fn open_registry(store: &RegistryStore) -> Result<OpenedRegistry, StartError> {
+/// Opens the registry on a thread that may block.
+async fn open_registry(store: RegistryStore) -> Result<OpenedRegistry, StartError> {
+    tokio::task::spawn_blocking(move || read_registry(&store))
+        .await
+        .map_err(|error| StartError::Thread(io::Error::other(error)))?
+}
+
+fn read_registry(store: &RegistryStore) -> Result<OpenedRegistry, StartError> {
     let started = Instant::now();
     let (registry, file): (Box<dyn Registry>, _) = match store {
         RegistryStore::InMemory => (Box::new(InMemory::new()), None),

@@ -184,15 +184,21 @@ impl AgentMachine {
         }
     }
 
-    fn send(&self, connection: ConnectionId, event: &executor::Event) {
+    fn send(&mut self, connection: ConnectionId, event: &executor::Event) {
         let Some(stream) = self.streams.get(&connection) else { return };
         let record = match stream.content_type {
             ContentType::Json => event.to_json(protocol::Names::V1).into_bytes(),
             ContentType::Protobuf => event.encode_to_vec(),
         };
-        // A stream that is closed, or closed for being too slow, tells so by its own event.
-        if let Err(error) = stream.sender.send(Bytes::from(protocol::recordio::encode(&record))) {
-            tracing::debug!(%error, "an event did not reach its executor");
+        let Err(error) = stream.sender.send(Bytes::from(protocol::recordio::encode(&record)))
+        else {
+            return;
+        };
+        tracing::debug!(%error, "an event did not reach its executor");
+        // The end of the stream is an event of its own. An executor is not told why: it may subscribe again, while
+        // ERROR would have it end its tasks.
+        if let Some(stream) = self.streams.remove(&connection) {
+            stream.sender.give_up(None);
         }
     }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
@@ -57,9 +57,12 @@ struct Control {
     in_flight: AtomicUsize,
     /// Requests whose head has been read, in all.
     begun: AtomicUsize,
-    abort: Notify,
-    drain: Notify,
-    drained: Notify,
+    /// The daemon has ended a stream whose rest is not written.
+    draining: AtomicBool,
+    /// The body of a stream has ended; its last bytes may not be written.
+    body_ended: AtomicBool,
+    /// `draining` has changed.
+    changed: Notify,
 }
 
 /// A reference to a connection, for those who may want it closed.
@@ -67,19 +70,24 @@ struct Control {
 pub struct ConnectionHandle(Arc<Control>);
 
 impl ConnectionHandle {
-    /// Closes the connection at once.
-    pub fn abort(&self) {
-        self.0.abort.notify_one();
-    }
-
-    /// Closes the connection unless [`ConnectionHandle::drained`] is said in time.
+    /// Closes the connection unless the body of the stream on it has ended and is written in time.
     pub(super) fn drain(&self) {
-        self.0.drain.notify_one();
+        self.0.draining.store(true, Ordering::Relaxed);
+        self.0.changed.notify_one();
     }
 
-    /// What was to be written before the connection may go on has been written.
-    pub(super) fn drained(&self) {
-        self.0.drained.notify_one();
+    /// The body of the stream on the connection gives no more.
+    pub(super) fn body_ended(&self) {
+        self.0.body_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// All that was given to the socket has left for the kernel.
+    fn flushed(&self) {
+        if self.0.body_ended.load(Ordering::Relaxed) {
+            self.0.body_ended.store(false, Ordering::Relaxed);
+            self.0.draining.store(false, Ordering::Relaxed);
+            self.0.changed.notify_one();
+        }
     }
 
     fn begin_request(&self) -> InFlight {
@@ -133,13 +141,14 @@ pub async fn serve<H: Handler>(
                 }
                 return;
             }
-            () = handle.0.abort.notified() => {
+            () = handle.0.changed.notified(), if !stopping => {
+                let draining = handle.0.draining.load(Ordering::Relaxed);
+                deadline = draining.then(|| Instant::now() + DRAIN_TIMEOUT);
+            }
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 tracing::debug!(%peer, "HTTP connection closed: its reader is too slow");
                 return;
             }
-            () = handle.0.drain.notified() => deadline = Some(Instant::now() + DRAIN_TIMEOUT),
-            () = handle.0.drained.notified() => if !stopping { deadline = None },
-            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => return,
             changed = shutdown.changed(), if !stopping => {
                 if changed.is_err() || *shutdown.borrow() {
                     stopping = true;
@@ -276,7 +285,12 @@ impl AsyncWrite for WatchedSocket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
+        // Asked for by hyper when it has nothing left to write.
+        let flushed = Pin::new(&mut self.socket).poll_flush(context);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.handle.flushed();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -293,5 +307,26 @@ impl AsyncWrite for WatchedSocket {
 
     fn is_write_vectored(&self) -> bool {
         self.socket.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_drained_when_its_last_bytes_are_written() {
+        let handle = ConnectionHandle::default();
+        let draining = || handle.0.draining.load(Ordering::Relaxed);
+        handle.drain();
+        handle.flushed();
+        assert!(draining(), "the body goes on");
+        handle.body_ended();
+        assert!(draining(), "its end is not written");
+        handle.flushed();
+        assert!(!draining());
+        handle.drain();
+        handle.flushed();
+        assert!(draining(), "the end of one stream is not that of the next");
     }
 }

@@ -320,29 +320,68 @@ async fn the_daemon_learns_at_once_that_a_reader_left() -> TestResult {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_reader_that_does_not_read_is_dropped() -> TestResult {
-    let fixture = Fixture::start().await?;
+/// The size of each record for a reader that does not read.
+const RECORD_BYTES: usize = 1 << 20;
+
+/// A stream whose reader does not read, given up, and how many records were taken before.
+async fn given_up(fixture: &Fixture) -> Result<(TcpStream, usize), Box<dyn std::error::Error>> {
     let (closed, mut closings) = mpsc::unbounded_channel();
     *fixture.echo.closed.lock().map_err(|_| "poisoned")? = Some(closed);
     let mut socket = TcpStream::connect(fixture.address).await?;
     socket.write_all(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n").await?;
     read_available(&mut socket).await?;
     let sender = fixture.echo.senders.lock().map_err(|_| "poisoned")?.remove(0);
-    let record = Bytes::from(vec![b'x'; 1 << 20]);
+    let record = Bytes::from(vec![b'x'; RECORD_BYTES]);
     // What does not fit into the sockets' buffers waits in the queue, up to its bound.
-    let mut result = Ok(());
-    for _ in 0..256 {
-        result = sender.send(record.clone());
-        if result.is_err() {
-            break;
-        }
-        tokio::task::yield_now().await;
+    for sent in 0..256 {
+        let Err(error) = sender.send(record.clone()) else {
+            tokio::task::yield_now().await;
+            continue;
+        };
+        let waiting = STREAM_QUEUE_BYTES_MAX + RECORD_BYTES;
+        let bytes_max = STREAM_QUEUE_BYTES_MAX;
+        assert_eq!(error, stream::SendError::Overflow { waiting, bytes_max });
+        sender.give_up(Some(Bytes::from_static(b"why")));
+        tokio::time::timeout(Duration::from_secs(5), closings.recv()).await?;
+        let answer = fixture.exchange(b"GET /empty HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "others are served");
+        return Ok((socket, sent));
     }
-    assert_eq!(result, Err(stream::SendError::Overflow(STREAM_QUEUE_BYTES_MAX)));
-    tokio::time::timeout(Duration::from_secs(5), closings.recv()).await?;
-    let answer = fixture.exchange(b"GET /empty HTTP/1.1\r\nHost: x\r\n\r\n").await?;
-    assert!(answer.starts_with("HTTP/1.1 200 "), "others are served");
+    Err("it never overflows".into())
+}
+
+#[tokio::test]
+async fn a_reader_that_is_given_up_may_take_the_rest() -> TestResult {
+    let fixture = Fixture::start().await?;
+    let (mut socket, sent) = given_up(&fixture).await?;
+    let answer = read_available(&mut socket).await?;
+    let head = format!("{RECORD_BYTES:X}\r\n");
+    let parts: Vec<&str> = answer.split(&head).collect();
+    let (last, whole) = parts[1..].split_last().ok_or("nothing was written")?;
+    assert!(whole.iter().all(|part| part.len() == RECORD_BYTES + 2), "a record was cut");
+    let ending = last.trim_start_matches('x');
+    assert_eq!(ending, "\r\n3\r\nwhy\r\n0\r\n\r\n");
+    assert_eq!(last.len() - ending.len(), RECORD_BYTES);
+    assert!(parts.len() - 1 < sent, "what waited was dropped");
+    // The connection is as good as before.
+    tokio::time::pause();
+    tokio::time::sleep(DRAIN_TIMEOUT * 2).await;
+    tokio::time::resume();
+    socket.write_all(b"GET /empty HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+    assert!(read_available(&mut socket).await?.starts_with("HTTP/1.1 200 "));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_reader_that_is_given_up_and_reads_nothing_is_cut_off() -> TestResult {
+    let fixture = Fixture::start().await?;
+    let (mut socket, _) = given_up(&fixture).await?;
+    tokio::time::pause();
+    tokio::time::sleep(DRAIN_TIMEOUT * 2).await;
+    tokio::time::resume();
+    let mut rest = Vec::new();
+    tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut rest)).await??;
+    assert!(!rest.is_empty() && !rest.ends_with(b"0\r\n\r\n"), "cut off: {}", rest.len());
     Ok(())
 }
 

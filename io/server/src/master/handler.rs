@@ -36,6 +36,7 @@ pub(super) struct MasterHandler {
     pub(super) process: Arc<Process>,
     pub(super) storage: Arc<StorageStats>,
     pub(super) allocations: Arc<AllocationTimes>,
+    pub(super) dropped_streams: Arc<AtomicU64>,
     pub(super) clock: Clock,
     pub(super) names: Names,
     pub(super) access: Access,

@@ -1,6 +1,7 @@
 //! The metrics of the master, its registry and its machine.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use super::handler::MasterHandler;
 use crate::event_loop::Stopped;
@@ -14,10 +15,12 @@ pub(super) async fn collect(handler: &MasterHandler) -> Result<BTreeMap<String, 
         snapshot.metrics.iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let uptime = handler.clock.now() - handler.process.start_time;
     let waiting = handler.inputs.waiting() as f64;
+    let dropped_streams = handler.dropped_streams.load(Ordering::Relaxed) as f64;
     for (name, value) in [
         ("master/elected", 1.0),
         ("master/uptime_secs", uptime.as_secs_f64()),
         ("master/http_cache_hits", handler.reads.hits() as f64),
+        ("master/event_streams_dropped", dropped_streams),
         ("master/event_queue_messages", waiting),
         ("master/event_queue_dispatches", 0.0),
         ("master/event_queue_http_requests", 0.0),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use libprocess::{Node, Outbox};
@@ -30,6 +31,8 @@ pub(super) struct Surroundings {
     pub allocations: Arc<AllocationTimes>,
     pub storage: Storage,
     pub inputs: Inputs<Command>,
+    /// Subscribers that were too slow.
+    pub dropped_streams: Arc<AtomicU64>,
     /// Why the master stopped by itself, once it has.
     pub stopped: Arc<watch::Sender<Option<String>>>,
 }
@@ -66,13 +69,14 @@ impl Shell {
         around: Surroundings,
     ) -> Self {
         let (master, effects) = Master::new(now, config, records);
+        let streams = Streams::new(Arc::clone(&around.dropped_streams));
         let mut shell = Self {
             master,
             outbox: Outbox::new(around.node.clone()),
             around,
             waiting: BTreeMap::new(),
             subscribing: BTreeMap::new(),
-            streams: Streams::default(),
+            streams,
             readers: Vec::new(),
             stopping: false,
         };

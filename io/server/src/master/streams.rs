@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use master::event::ConnectionId;
@@ -48,14 +49,48 @@ impl<E: Message> Encoded<E> {
     }
 }
 
+/// What a subscriber is told that was too slow.
+fn reason(error: &SendError) -> String {
+    format!("{error}; they are dropped and the subscription ends: subscribe again")
+}
+
+/// The last record of a scheduler that was too slow.
+fn scheduler_error(error: &SendError, content_type: ContentType) -> Bytes {
+    let error = scheduler::event::Error { message: reason(error), ..Default::default() };
+    let event = scheduler::Event {
+        r#type: Some(scheduler::event::Type::Error),
+        error: Some(error),
+        ..Default::default()
+    };
+    record(&event, content_type)
+}
+
+/// The last record of an operator who was too slow. Mesos has no such event, so its type is one that clients skip.
+fn operator_error(error: &SendError, content_type: ContentType) -> Bytes {
+    let error = operator::event::Error { message: reason(error), ..Default::default() };
+    let event = operator::Event {
+        r#type: Some(operator::event::Type::Unknown),
+        error: Some(error),
+        ..Default::default()
+    };
+    record(&event, content_type)
+}
+
 /// The open streams by name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Streams {
     open: BTreeMap<ConnectionId, OpenStream>,
     last: Option<Encoded<scheduler::Event>>,
+    /// How many readers were too slow, for `master/event_streams_dropped`.
+    dropped: Arc<AtomicU64>,
 }
 
 impl Streams {
+    /// None so far. `dropped` counts the readers that were too slow.
+    pub(super) fn new(dropped: Arc<AtomicU64>) -> Self {
+        Self { open: BTreeMap::new(), last: None, dropped }
+    }
+
     /// Adds a stream.
     pub(super) fn open(
         &mut self,
@@ -84,7 +119,7 @@ impl Streams {
             last => last.insert(Encoded::new(event)),
         };
         let record = encoded.record(content_type);
-        self.send(connection, record);
+        self.send(connection, record, scheduler_error);
     }
 
     /// Sends an event to operators.
@@ -97,7 +132,7 @@ impl Streams {
         for connection in connections {
             if let Some(stream) = self.open.get(connection) {
                 let record = encoded.record(stream.content_type);
-                self.send(*connection, record);
+                self.send(*connection, record, operator_error);
             }
         }
     }
@@ -107,16 +142,26 @@ impl Streams {
         self.last = None;
     }
 
-    fn send(&mut self, connection: ConnectionId, record: Bytes) {
+    /// Sends a record, or what `farewell` makes as the last one when its reader is too slow. That a stream has
+    /// ended is reported by its body.
+    fn send(
+        &mut self,
+        connection: ConnectionId,
+        record: Bytes,
+        farewell: fn(&SendError, ContentType) -> Bytes,
+    ) {
         let Some(stream) = self.open.get(&connection) else { return };
-        match stream.sender.send(record) {
-            Ok(()) => return,
-            // The end of the response is reported by its body.
-            Err(SendError::Closed) => {}
-            Err(error @ SendError::Overflow(_)) => {
-                tracing::warn!(%connection, %error, "closing an event stream");
+        let Err(error) = stream.sender.send(record) else { return };
+        let Some(OpenStream { sender, content_type }) = self.open.remove(&connection) else {
+            return;
+        };
+        match error {
+            SendError::Closed => {}
+            SendError::Overflow { .. } => {
+                tracing::warn!(%connection, %error, "dropping a slow subscriber");
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                sender.give_up(Some(farewell(&error, content_type)));
             }
         }
-        self.open.remove(&connection);
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use protocol::recordio::Decoder;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::PATIENCE;
@@ -48,12 +48,23 @@ impl Client {
     pub(super) async fn connect(address: SocketAddr) -> io::Result<Self> {
         let socket = TcpStream::connect(address).await?;
         socket.set_nodelay(true)?;
-        Ok(Self {
+        Ok(Self::over(socket))
+    }
+
+    /// A client whose window is small, so that not the kernel but the master keeps what is not read.
+    pub(super) async fn connect_narrow(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(4096)?;
+        Ok(Self::over(socket.connect(address).await?))
+    }
+
+    fn over(socket: TcpStream) -> Self {
+        Self {
             socket,
             received: Vec::new(),
             records: Decoder::new(1 << 26),
             decoded: std::collections::VecDeque::new(),
-        })
+        }
     }
 
     pub(super) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -1,9 +1,7 @@
 //! Operators' streams, and readers that do not read.
 
 use bytes::Bytes;
-use serde_json::json;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpSocket;
+use serde_json::{Value, json};
 
 use super::thin_path::Scheduler;
 use super::*;
@@ -22,8 +20,7 @@ async fn subscribe(fixture: &Fixture) -> Result<Client, Box<dyn std::error::Erro
 async fn operators_see_what_happens() -> TestResult {
     let fixture = Fixture::start().await?;
     let mut operator = subscribe(&fixture).await?;
-    let first: serde_json::Value =
-        serde_json::from_slice(&operator.record().await?.ok_or("no event")?)?;
+    let first: Value = serde_json::from_slice(&operator.record().await?.ok_or("no event")?)?;
     assert_eq!(first["type"], "SUBSCRIBED");
     assert_eq!(first["subscribed"]["heartbeat_interval_seconds"], 15.0);
     assert_eq!(
@@ -47,16 +44,102 @@ async fn operators_see_what_happens() -> TestResult {
     Ok(())
 }
 
+/// An event of an operator's stream, as JSON whatever it came in.
+fn read_event(record: &[u8], content_type: &str) -> Result<Value, Box<dyn std::error::Error>> {
+    Ok(if content_type == "application/json" {
+        serde_json::from_slice(record)?
+    } else {
+        let event = protocol::master::Event::decode(record)?;
+        serde_json::from_str(&event.to_json(protocol::Names::V1))?
+    })
+}
+
+/// The value of the label that [`update`] set, if an event is about that.
+fn number(event: &Value) -> Option<u64> {
+    let info = &event["framework_updated"]["framework"]["framework_info"];
+    info["labels"]["labels"][0]["value"].as_str()?.parse().ok()
+}
+
+/// Changes a framework so that the event about it is a megabyte.
+async fn update(scheduler: &mut Scheduler, number: u64) -> TestResult {
+    let call = json!({"type": "UPDATE_FRAMEWORK", "update_framework": {"framework_info": {
+        "id": {"value": scheduler.id}, "user": "nobody", "name": "thin", "roles": ["dev"],
+        "capabilities": [{"type": "MULTI_ROLE"}, {"type": "RESERVATION_REFINEMENT"}],
+        "labels": {"labels": [
+            {"key": "number", "value": number.to_string()},
+            {"key": "ballast", "value": "x".repeat(1 << 20)},
+        ]},
+    }}});
+    let answer = scheduler.call(call).await?;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    Ok(())
+}
+
+/// A subscriber that does not read until it is dropped then finds unbroken events and why they end, while one that
+/// reads misses nothing.
+async fn a_slow_subscriber_is_told(content_type: &str) -> TestResult {
+    let fixture = Fixture::start().await?;
+    let mut scheduler = Scheduler::subscribe(&fixture).await?;
+    let mut fast = subscribe(&fixture).await?;
+    let mut slow = Client::connect_narrow(fixture.address()).await?;
+    let headers = format!("{JSON}Accept: {content_type}\r\n");
+    slow.send(post("/api/v1", &headers, r#"{"type":"SUBSCRIBE"}"#).as_bytes()).await?;
+    assert_eq!(slow.head().await?.header("Content-Type"), Some(content_type));
+    assert_eq!(fast.event().await?["type"], "SUBSCRIBED");
+
+    let mut updates = 0;
+    loop {
+        updates += 1;
+        assert!(updates < 100, "never dropped");
+        update(&mut scheduler, updates).await?;
+        assert_eq!(number(&fast.event().await?), Some(updates));
+        let metrics = fixture.get("/metrics/snapshot").await?.json()?;
+        if metrics["master/event_streams_dropped"] == 1.0 {
+            assert_eq!(metrics["master/operator_event_stream_subscribers"], 1.0);
+            break;
+        }
+    }
+    let mut events = Vec::new();
+    while let Some(record) = slow.record().await? {
+        events.push(read_event(&record, content_type)?);
+    }
+    let last = events.pop().ok_or("no events")?;
+    assert_eq!(last["type"], "UNKNOWN");
+    let message = last["error"]["message"].as_str().ok_or("no message")?;
+    assert!(message.contains("more than the bound of 16777216"), "{message}");
+    assert!(message.ends_with("subscribe again"), "{message}");
+    assert_eq!(events.remove(0)["type"], "SUBSCRIBED");
+    events.retain(|event| event["type"] != "HEARTBEAT");
+    let seen: Vec<u64> = events.iter().filter_map(number).collect();
+    assert!(seen.iter().copied().eq(1..=seen.len() as u64), "{seen:?}");
+    assert_eq!(seen.len(), events.len());
+    assert!((seen.len() as u64) < updates, "what waited was dropped");
+
+    update(&mut scheduler, updates + 1).await?;
+    assert_eq!(number(&fast.event().await?), Some(updates + 1));
+    // The connection is still good.
+    slow.send(post("/api/v1", JSON, r#"{"type":"GET_HEALTH"}"#).as_bytes()).await?;
+    assert_eq!(slow.answer(false).await?.status, 200);
+    Ok(())
+}
+
 #[tokio::test]
-async fn a_scheduler_that_does_not_read_is_dropped() -> TestResult {
+async fn a_slow_subscriber_is_told_in_json() -> TestResult {
+    a_slow_subscriber_is_told("application/json").await
+}
+
+#[tokio::test]
+async fn a_slow_subscriber_is_told_in_protobuf() -> TestResult {
+    a_slow_subscriber_is_told("application/x-protobuf").await
+}
+
+#[tokio::test]
+async fn a_scheduler_that_does_not_read_is_dropped_and_told() -> TestResult {
     let fixture = Fixture::start().await?;
     let mut agent = FakeAgent::register(&fixture).await?;
-    // A small window, so that not the kernel but the master keeps what is not read.
-    let socket = TcpSocket::new_v4()?;
-    socket.set_recv_buffer_size(4096)?;
-    let mut stuck = socket.connect(fixture.address()).await?;
+    let mut stuck = Client::connect_narrow(fixture.address()).await?;
     let call = r#"{"type":"SUBSCRIBE","subscribe":{"framework_info":{"user":"u","name":"stuck","failover_timeout":600}}}"#;
-    stuck.write_all(post("/api/v1/scheduler", JSON, call).as_bytes()).await?;
+    stuck.send(post("/api/v1/scheduler", JSON, call).as_bytes()).await?;
     let id = connected_framework(&fixture).await?;
 
     let message = internal::ExecutorToFrameworkMessage {
@@ -80,7 +163,14 @@ async fn a_scheduler_that_does_not_read_is_dropped() -> TestResult {
             break;
         }
     }
-    drop(stuck);
+    stuck.head().await?;
+    let mut last = Value::Null;
+    while let Some(record) = stuck.record().await? {
+        last = serde_json::from_slice(&record)?;
+    }
+    assert_eq!(last["type"], "ERROR");
+    let message = last["error"]["message"].as_str().ok_or("no message")?;
+    assert!(message.contains("more than the bound of 67108864"), "{message}");
     Ok(())
 }
 
