@@ -165,3 +165,91 @@ impl Streams {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::http::StreamBody;
+    use crate::http::connection::ConnectionHandle;
+    use crate::http::stream::stream;
+
+    const SUBSCRIBERS: u64 = 100;
+
+    fn streams() -> Streams {
+        Streams::new(Arc::default())
+    }
+
+    /// As many subscribers of each content type.
+    fn subscribe(streams: &mut Streams) -> Vec<(ConnectionId, ContentType, StreamBody)> {
+        let kinds = [ContentType::Json, ContentType::Protobuf];
+        let subscribers = (0..SUBSCRIBERS).zip(kinds.into_iter().cycle());
+        subscribers
+            .map(|(number, content_type)| {
+                let (sender, body) = stream(ConnectionHandle::default(), || ());
+                streams.open(ConnectionId(number), sender, content_type);
+                (ConnectionId(number), content_type, body)
+            })
+            .collect()
+    }
+
+    fn next(body: &mut StreamBody) -> Option<Bytes> {
+        match body.poll_chunk(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(chunk) => chunk,
+            Poll::Pending => None,
+        }
+    }
+
+    /// How many buffers the subscribers were given, each of which must hold `event`. All are kept meanwhile, so two
+    /// cannot have one address: there were as many encodings.
+    fn encodings<E: Message>(
+        subscribers: &mut [(ConnectionId, ContentType, StreamBody)],
+        event: &E,
+    ) -> usize {
+        let chunks: Vec<Bytes> = subscribers
+            .iter_mut()
+            .map(|(_, content_type, body)| {
+                let chunk = next(body).unwrap_or_default();
+                assert_eq!(chunk, record(event, *content_type));
+                chunk
+            })
+            .collect();
+        chunks.iter().map(|chunk| chunk.as_ptr()).collect::<BTreeSet<_>>().len()
+    }
+
+    #[test]
+    fn one_event_to_many_operators_is_encoded_once_per_format() {
+        let mut streams = streams();
+        let mut subscribers = subscribe(&mut streams);
+        let connections: Vec<ConnectionId> = subscribers.iter().map(|(id, ..)| *id).collect();
+        let event = operator::Event {
+            r#type: Some(operator::event::Type::Heartbeat),
+            ..Default::default()
+        };
+        streams.send_operators(&connections, &Arc::new(event.clone()));
+        assert_eq!(encodings(&mut subscribers, &event), 2);
+    }
+
+    #[test]
+    fn one_event_to_many_schedulers_is_encoded_once_per_format() {
+        let mut streams = streams();
+        let mut subscribers = subscribe(&mut streams);
+        let event = scheduler::Event {
+            r#type: Some(scheduler::event::Type::Heartbeat),
+            ..Default::default()
+        };
+        let shared = Arc::new(event.clone());
+        for (connection, ..) in &subscribers {
+            streams.send_scheduler(*connection, &shared);
+        }
+        assert_eq!(encodings(&mut subscribers, &event), 2);
+        // An equal event that is another one is not taken for it.
+        let other = Arc::new(event.clone());
+        for (connection, ..) in &subscribers {
+            streams.send_scheduler(*connection, &other);
+        }
+        assert_eq!(encodings(&mut subscribers, &event), 2);
+    }
+}
