@@ -203,9 +203,11 @@ impl Ensemble {
         self.servers[server].kill();
     }
 
-    /// Stops a server with SIGSTOP: it holds its connections and answers nothing.
+    /// Stops a server with SIGSTOP: it holds its connections and answers nothing. It stands still when
+    /// this returns.
     pub fn pause(&self, server: usize) {
         self.servers[server].signal(Signal::SIGSTOP);
+        self.servers[server].wait_until_stopped();
     }
 
     /// Lets a paused server run on.

@@ -77,6 +77,22 @@ impl Server {
         }
     }
 
+    /// Each thread stops by itself, a moment after the signal.
+    pub(crate) fn wait_until_stopped(&self) {
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let is_running = |status: &str| {
+            status.lines().any(|line| line.starts_with("State:") && !line.contains("(stopped)"))
+        };
+        while std::fs::read_dir(&tasks).is_ok_and(|mut entries| {
+            entries.any(|entry| {
+                let status = entry.map(|entry| entry.path().join("status"));
+                status.and_then(std::fs::read_to_string).is_ok_and(|it| is_running(&it))
+            })
+        }) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     pub(crate) fn kill(&mut self) {
         if !self.is_killed {
             let _ = self.child.kill();
@@ -122,8 +138,11 @@ fn spawn(folder: &Path) -> Result<Child, EnsembleError> {
         .stderr(errors)
         .process_group(0)
         .spawn()
-        .map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => EnsembleError::Missing("java".to_owned()),
-            _ => EnsembleError::System { operation: "start java", source },
+        .map_err(|source| {
+            if source.kind() == std::io::ErrorKind::NotFound {
+                EnsembleError::Missing("java".to_owned())
+            } else {
+                EnsembleError::System { operation: "start java", source }
+            }
         })
 }

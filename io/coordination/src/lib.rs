@@ -19,8 +19,10 @@ mod in_memory;
 mod registry;
 #[cfg(test)]
 mod testing;
+mod transfer;
 mod url;
 mod zookeeper;
+mod zookeeper_registry;
 
 pub use contender::{Candidacy, Contender, ContenderError, Epoch, Lease};
 pub use detector::{Detected, Detection, Detector, DetectorError, Leader, SESSION_TIMEOUT_DEFAULT};
@@ -28,4 +30,6 @@ pub use embedded_file::EmbeddedFile;
 pub use ensemble_error::EnsembleError;
 pub use in_memory::InMemory;
 pub use registry::{Change, Record, Registry, RegistryError};
+pub use transfer::{TransferError, UNFINISHED_IMPORT_KEY, export, import};
 pub use url::{UrlError, ZooKeeperUrl};
+pub use zookeeper_registry::{RegistryTimeouts, ZooKeeperRegistry};

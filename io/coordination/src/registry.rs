@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 use std::path::PathBuf;
 
+use crate::ensemble_error::EnsembleError;
+
 /// A key with its value, as stored.
 pub type Record = (String, Vec<u8>);
 
@@ -48,6 +50,19 @@ pub trait Registry: Debug + Send + Sync {
     /// The store cannot be written. It is then unknown whether the changes will be there after a
     /// restart, so the only safe reaction of a master is to exit.
     fn commit(&self, changes: &[Change]) -> Result<(), RegistryError>;
+
+    /// Applies several writes in order, each of them whole or not at all. When this returns `Ok` all of
+    /// them survive a crash.
+    ///
+    /// A store with a limit on what it writes at once may need several steps. A crash between two steps
+    /// leaves the earlier writes and none of the later: the same as if the crash had come between two
+    /// calls, so it is safe for whoever tells nobody of a write before this returns.
+    ///
+    /// # Errors
+    /// As [`Registry::commit`].
+    fn commit_all(&self, writes: &[Vec<Change>]) -> Result<(), RegistryError> {
+        self.commit(&writes.concat())
+    }
 }
 
 /// Which operation on a registry store failed. The cause is in `source()`.
@@ -99,5 +114,47 @@ pub enum RegistryError {
         path: PathBuf,
         /// What the store said.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another master has taken over the registry: this one does not lead any more, and nothing it
+    /// writes counts.
+    #[error("the registry at '{location}' was taken over by another master")]
+    Deposed {
+        /// The ensemble and the path.
+        location: String,
+    },
+    /// What is at the place of the registry is none, is incomplete, was changed by somebody else, or is
+    /// of a newer version. It was left as it was.
+    #[error("'{location}' is not a readable registry: {reason}")]
+    Foreign {
+        /// The ensemble and the path.
+        location: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The ensemble cannot be reached in time, or refuses.
+    #[error("cannot {operation} the registry at '{location}'")]
+    Ensemble {
+        /// What was tried.
+        operation: &'static str,
+        /// The ensemble and the path.
+        location: String,
+        /// What the ensemble, or the way to it, had to say.
+        source: EnsembleError,
+    },
+    /// One write is larger than an ensemble takes at once. Nothing was written.
+    #[error(
+        "a write of {bytes} bytes is too large for ZooKeeper: at most {bytes_max} fit into one"
+    )]
+    TooLarge {
+        /// What the write takes.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// The registry was opened for reading alone.
+    #[error("the registry at '{location}' was opened for reading alone")]
+    ReadOnly {
+        /// The ensemble and the path.
+        location: String,
     },
 }

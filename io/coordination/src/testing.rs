@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -51,6 +52,7 @@ pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
     mode: watch::Sender<Mode>,
     lost: watch::Receiver<u32>,
+    sent: Arc<AtomicU64>,
 }
 
 impl Relay {
@@ -60,17 +62,20 @@ impl Relay {
         let (mode, receiver) = watch::channel(Mode::Pass);
         let (lost_sender, lost) = watch::channel(0);
         let lost_sender = Arc::new(lost_sender);
+        let sent: Arc<AtomicU64> = Arc::default();
+        let counter = Arc::clone(&sent);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (mode, lost) = (receiver.clone(), Arc::clone(&lost_sender));
+                let counter = Arc::clone(&counter);
                 tokio::spawn(async move {
                     if let Ok(server) = TcpStream::connect(server).await {
-                        relay(client, server, mode, &lost).await;
+                        relay(client, server, mode, &lost, &counter).await;
                     }
                 });
             }
         });
-        Self { address, mode, lost }
+        Self { address, mode, lost, sent }
     }
 
     pub(crate) fn set(&self, mode: Mode) {
@@ -80,6 +85,11 @@ impl Relay {
     /// `zk://` of this relay alone.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("zk://{}{path}", self.address)
+    }
+
+    /// How many bytes clients have sent.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// How many answers were lost.
@@ -93,6 +103,7 @@ async fn relay(
     mut server: TcpStream,
     mut mode: watch::Receiver<Mode>,
     lost: &watch::Sender<u32>,
+    sent: &AtomicU64,
 ) {
     let (mut from_client, mut from_server) = ([0; 65536], [0; 65536]);
     let mut is_losing = false;
@@ -106,6 +117,7 @@ async fn relay(
                 if bytes.is_empty() {
                     return;
                 }
+                sent.fetch_add(u64::try_from(bytes.len()).unwrap(), Ordering::Relaxed);
                 mode.wait_for(|mode| *mode != Mode::Hold).await.ok();
                 if let Mode::LoseAnswerTo(marker) = &*mode.borrow() {
                     is_losing |= bytes.windows(marker.len()).any(|window| window == *marker);
