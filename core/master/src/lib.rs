@@ -54,6 +54,7 @@ pub use crate::config::Config;
 pub use crate::effect::{Effect, RegistryChange, Response};
 pub use crate::event::{ConnectionId, Event, RequestId, WriteId};
 pub use crate::metrics::{Counter, Metrics};
+pub use crate::recovery::master_info;
 pub use crate::view::Snapshot;
 
 pub use crate::authentication::SESSION_ACTOR;

@@ -31,7 +31,7 @@ impl Master {
     #[must_use]
     pub fn new(now: Timestamp, config: Config, records: Vec<Record>) -> (Self, Vec<Effect>) {
         let mut uuids = UuidSource::new(config.seed);
-        let info = Arc::new(master_info(&config, uuids.next_uuid().to_string()));
+        let info = Arc::new(describe(&config, uuids.next_uuid().to_string()));
         let allocator = Allocator::new(allocator_config(&config));
         let mut master = Self {
             now,
@@ -198,7 +198,13 @@ impl Master {
     }
 }
 
-fn master_info(config: &Config, id: String) -> MasterInfo {
+/// What a master with these settings will say of itself, its id included: what it publishes before it leads.
+#[must_use]
+pub fn master_info(config: &Config) -> MasterInfo {
+    describe(config, UuidSource::new(config.seed).next_uuid().to_string())
+}
+
+fn describe(config: &Config, id: String) -> MasterInfo {
     let ip = *config.pid.address.ip();
     MasterInfo {
         id,

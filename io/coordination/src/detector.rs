@@ -246,6 +246,13 @@ fn report(detected: &watch::Sender<Detected>, news: Detected) {
     });
 }
 
+impl From<ZooKeeperUrl> for Detector {
+    /// Looks for the leader in this ensemble.
+    fn from(url: ZooKeeperUrl) -> Self {
+        Self { place: Place::ZooKeeper(url) }
+    }
+}
+
 impl FromStr for Detector {
     type Err = DetectorError;
 

@@ -257,6 +257,11 @@ impl Node {
         self.shared.outbound.unlink(pid);
     }
 
+    /// Forgets all links. No exit will be reported, and connections close when nothing is sent any more.
+    pub fn unlink_all(&self) {
+        self.shared.outbound.unlink_all();
+    }
+
     /// What happened so far.
     #[must_use]
     pub fn counters(&self) -> Counters {

@@ -178,6 +178,13 @@ impl Outbound {
         }
     }
 
+    pub(crate) fn unlink_all(&self) {
+        for peer in self.lock().by_address.values_mut() {
+            peer.linked.clear();
+            peer.wake.notify_one();
+        }
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.lock().by_address.values().all(|peer| peer.queued == 0 && peer.in_flight == 0)
     }

@@ -96,6 +96,12 @@ impl<I: Send + 'static> Inputs<I> {
         self.outside.send(input).await.map_err(|_| Stopped)
     }
 
+    /// Whether the loop has ended.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.inside.is_closed()
+    }
+
     /// How many inputs from outside wait.
     #[must_use]
     pub fn waiting(&self) -> usize {

@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use coordination::ZooKeeperUrl;
+
 mod agent_flags;
 mod credentials;
 mod error;
@@ -28,6 +30,15 @@ pub use page::{help, markdown};
 
 /// The longest file a `file://` value may name, in bytes.
 const VALUE_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// The URL of a ZooKeeper ensemble as everybody may see it; any other text as it is.
+fn without_password(text: &str) -> String {
+    if !ZooKeeperUrl::is_meant_by(text) {
+        return text.to_owned();
+    }
+    // What cannot be read may hold a password nevertheless.
+    text.parse().map_or_else(|_| "zk://***".to_owned(), |url: ZooKeeperUrl| url.to_string())
+}
 
 /// What happens when a flag is given a value other than its default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -322,7 +333,8 @@ impl Values {
     #[must_use]
     pub fn display(&self) -> Vec<(String, String)> {
         let shown = |(name, text): (&&'static str, &String)| {
-            ((*name).to_owned(), self.secrets.get(name).unwrap_or(text).clone())
+            let text = self.secrets.get(name).unwrap_or(text);
+            ((*name).to_owned(), without_password(text))
         };
         self.texts.iter().map(shown).collect()
     }

@@ -7,6 +7,8 @@
 mod allocations;
 mod calls;
 mod commands;
+mod daemon;
+mod election;
 mod endpoint;
 mod explain;
 mod handler;
@@ -21,41 +23,36 @@ mod scheduler_api;
 mod shell;
 mod storage;
 mod streams;
+mod term;
 mod whitelist;
 
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddrV4;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ::authentication::cram_md5::ChallengeKey;
-use coordination::{EmbeddedFile, InMemory, Registry, RegistryError};
+use coordination::RegistryError;
 use libprocess::{BindError, Incoming, Node, NodeOptions};
 use master::SESSION_ACTOR;
 use master::event::Event;
-use master::registry::{Record, RecordError};
+use master::registry::RecordError;
 use protocol::pid::Pid;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 pub use self::leadership::Leadership;
-pub use self::options::{MasterOptions, OptionsError, RegistryStore};
+pub use self::options::{MasterOptions, OptionsError, RegistryStore, ZooKeeperOptions};
 
-use self::allocations::AllocationTimes;
 use self::commands::Command;
+use self::daemon::{Daemon, DaemonParts};
 use self::endpoint::MASTER_ACTOR;
 use self::handler::{MasterHandler, Names, peer_event};
-use self::reads::Reads;
 use self::render::Process;
-use self::shell::{Shell, Surroundings};
-use self::storage::{Storage, StorageStats};
-use crate::event_loop::{self, Clock, Inputs, LoopThread, inputs};
+use self::term::{Beginning, Term};
+use crate::event_loop::Clock;
 use crate::http::serve;
 
 /// How many messages are taken from the node at a time.
@@ -94,91 +91,106 @@ pub struct MasterServer;
 pub struct RunningMaster {
     address: SocketAddrV4,
     hostname: String,
-    node: Node,
-    inputs: Inputs<Command>,
+    daemon: Arc<Daemon>,
     shutdown: watch::Sender<bool>,
     leadership: watch::Sender<Leadership>,
-    stopped: watch::Receiver<Option<String>>,
-    threads: Option<(LoopThread, thread::JoinHandle<()>)>,
+    /// Why the master has stopped by itself.
+    over: watch::Receiver<Option<String>>,
+    /// What has the master lead, or contend.
+    life: Option<JoinHandle<()>>,
 }
 
 impl MasterServer {
-    /// Starts a master, which leads at once. To be called inside a tokio runtime with I/O and time.
+    /// Starts a master. Without an ensemble it leads at once; else it stands by until it is elected. To be called
+    /// inside a tokio runtime with I/O and time.
     ///
     /// # Errors
-    /// The port is taken, or the registry cannot be used; the port is tried first.
+    /// The port is taken, or the registry of a single master cannot be used; the port is tried first.
     pub async fn start(options: MasterOptions) -> Result<RunningMaster, StartError> {
         let clock = Clock::start();
         let (node, incoming) = Node::bind(node_options(&options)).await?;
         let address = node.address();
-        let OpenedRegistry { registry, file, records, fetch_ms } =
-            open_registry(options.registry.clone()).await?;
-
         let hostname = options.published_name(address);
-        let settings = settings(&options, &node, &hostname)?;
-
-        let (inputs, receiver) = inputs();
-        let stats = Arc::new(StorageStats::new(file, fetch_ms));
-        let (storage, storage_thread) =
-            Storage::start(registry, inputs.clone(), Arc::clone(&stats))
-                .map_err(StartError::Thread)?;
-        let (stopped_sender, stopped) = watch::channel(None);
-        let stopped_sender = Arc::new(stopped_sender);
-        let allocations = Arc::new(AllocationTimes::default());
-        let dropped_streams = Arc::new(AtomicU64::new(0));
-        let around = Surroundings {
-            node: node.clone(),
-            clock,
-            allocations: Arc::clone(&allocations),
-            dropped_streams: Arc::clone(&dropped_streams),
-            storage,
-            inputs: inputs.clone(),
-            stopped: Arc::clone(&stopped_sender),
-        };
-        let process = Arc::new(Process {
+        let (leadership, leadership_receiver) = watch::channel(Leadership::Unknown);
+        let settings = master::Config { hostname: hostname.clone(), ..options.settings };
+        let process = Process {
             version: settings.version.clone(),
             hostname: hostname.clone(),
             port: address.port(),
             start_time: clock.now(),
             cluster: options.cluster,
             flags: options.flags,
-        });
-        let loop_thread = event_loop::spawn("master", clock, receiver, stopped_sender, move || {
-            Shell::new(clock.now(), settings, records, around)
-        })
-        .map_err(StartError::Thread)?;
-
-        let (leadership, leadership_receiver) = watch::channel(Leadership::Leading);
+        };
+        let daemon = Arc::new(Daemon::new(DaemonParts {
+            node: node.clone(),
+            clock,
+            settings,
+            seed: options.seed,
+            whitelist: options.whitelist,
+            leadership: leadership.clone(),
+        }));
+        let (shutdown, stopping) = watch::channel(false);
+        let (over_sender, over) = watch::channel(None);
+        let life = match options.zookeeper {
+            None => {
+                let term = lead_alone(&daemon, options.registry).await?;
+                tracing::info!(%address, hostname, "the master leads");
+                tokio::spawn(report_end(term, over_sender))
+            }
+            Some(election) => {
+                let following = election::follow_leader(Arc::clone(&daemon), election.clone());
+                tokio::spawn(until_stopping(following, stopping.clone()));
+                let daemon = Arc::clone(&daemon);
+                tokio::spawn(election::run(daemon, election, over_sender, stopping.clone()))
+            }
+        };
         let handler = Arc::new(MasterHandler {
             router: endpoint::router(),
-            inputs: inputs.clone(),
+            daemon: Arc::clone(&daemon),
             leadership: leadership_receiver,
-            reads: Reads::new(inputs.clone()),
-            process,
-            storage: stats,
-            allocations,
-            dropped_streams,
-            clock,
+            process: Arc::new(process),
             names: Names::default(),
             access: options.access,
         });
-        let (shutdown, stopping) = watch::channel(false);
-        if let Some(path) = options.whitelist {
-            whitelist::start(path, inputs.clone(), stopping.clone()).await;
-        }
         register_actors(&node);
-        tokio::spawn(take_incoming(incoming, handler, inputs.clone(), stopping));
-        tracing::info!(%address, hostname, "the master leads");
+        tokio::spawn(take_incoming(incoming, handler, stopping));
         Ok(RunningMaster {
             address,
             hostname,
-            node,
-            inputs,
+            daemon,
             shutdown,
             leadership,
-            stopped,
-            threads: Some((loop_thread, storage_thread)),
+            over,
+            life: Some(life),
         })
+    }
+}
+
+/// Leads without an election, for as long as the process lives.
+async fn lead_alone(daemon: &Arc<Daemon>, store: RegistryStore) -> Result<Arc<Term>, StartError> {
+    let registry = term::open_registry(move || term::embedded(&store)).await?;
+    let term = Arc::new(Term::begin(Beginning {
+        node: daemon.node.clone(),
+        clock: daemon.clock,
+        dropped_streams: Arc::clone(&daemon.dropped_streams),
+        settings: daemon.settings()?,
+        registry,
+        lease: None,
+    })?);
+    daemon.lead(Arc::clone(&term)).await;
+    Ok(term)
+}
+
+async fn report_end(term: Arc<Term>, over: watch::Sender<Option<String>>) {
+    let end = term.ended().await;
+    over.send_replace(Some(end.reason().to_owned()));
+}
+
+async fn until_stopping(work: impl Future<Output = ()>, mut stopping: watch::Receiver<bool>) {
+    tokio::select! {
+        () = work => {}
+        // An error means that the handle was dropped.
+        _ = stopping.wait_for(|stopping| *stopping) => {}
     }
 }
 
@@ -198,7 +210,13 @@ impl RunningMaster {
     /// The pid that agents and drivers send to.
     #[must_use]
     pub fn pid(&self) -> Pid {
-        self.node.pid(MASTER_ACTOR)
+        self.daemon.node.pid(MASTER_ACTOR)
+    }
+
+    /// Whether it leads, now and at each change.
+    #[must_use]
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.subscribe()
     }
 
     /// Says who leads. Requests that need the leader are sent there from now on.
@@ -206,37 +224,36 @@ impl RunningMaster {
         self.leadership.send_replace(leadership);
     }
 
-    /// Waits until the master stops by itself, and says why: its registry cannot be written, or it may not go on. The
-    /// process should end then, so that its supervisor starts another one.
+    /// Waits until the master stops by itself, and says why: its registry cannot be written, it lost its leadership, or it
+    /// may not go on. The process should end then, so that its supervisor starts another one.
     pub async fn stopped(&mut self) -> String {
-        match self.stopped.wait_for(Option::is_some).await {
+        match self.over.wait_for(Option::is_some).await {
             Ok(reason) => reason.clone().unwrap_or_default(),
             Err(_) => "the thread of the master has ended".to_owned(),
         }
     }
 
-    /// Stops it: answers what is being answered, writes what is to be written, and closes the port.
+    /// Stops it: answers what is being answered, writes what is to be written, gives up its candidacy, and closes the
+    /// port.
     pub async fn shutdown(mut self) {
         self.shutdown.send_replace(true);
-        let _ = self.inputs.complete(Command::Stop);
-        if let Some((loop_thread, storage_thread)) = self.threads.take() {
-            let joined = tokio::task::spawn_blocking(move || {
-                loop_thread.join();
-                if storage_thread.join().is_err() {
-                    tracing::error!("the registry's thread panicked");
-                }
-            });
-            let _ = joined.await;
+        if let Ok(term) = self.daemon.term() {
+            term.finish().await;
         }
-        self.node.flush(FLUSH_TIMEOUT).await;
-        self.node.shutdown();
+        if let Some(life) = self.life.take() {
+            let _ = life.await;
+        }
+        self.daemon.node.flush(FLUSH_TIMEOUT).await;
+        self.daemon.node.shutdown();
     }
 }
 
 impl Drop for RunningMaster {
     fn drop(&mut self) {
-        let _ = self.inputs.complete(Command::Stop);
-        self.node.shutdown();
+        if let Ok(term) = self.daemon.term() {
+            term.stop();
+        }
+        self.daemon.node.shutdown();
     }
 }
 
@@ -256,75 +273,9 @@ fn register_actors(node: &Node) {
     node.register_actor_prefix(SESSION_ACTOR);
 }
 
-/// The settings of the state machine of a master that is reached at `node`.
-fn settings(
-    options: &MasterOptions,
-    node: &Node,
-    hostname: &str,
-) -> Result<master::Config, StartError> {
-    let seed = match options.seed {
-        Some(seed) => seed,
-        None => random_seed().map_err(StartError::Seed)?,
-    };
-    Ok(master::Config {
-        seed,
-        pid: node.pid(MASTER_ACTOR),
-        hostname: hostname.to_owned(),
-        challenge_key: challenge_key().map_err(StartError::Seed)?,
-        ..options.settings.clone()
-    })
-}
-
-struct OpenedRegistry {
-    registry: Box<dyn Registry>,
-    /// Where it is kept, if it is one file.
-    file: Option<PathBuf>,
-    records: Vec<Record>,
-    /// How long it took to read, in milliseconds.
-    fetch_ms: f64,
-}
-
-/// Opens the registry on a thread that may block.
-async fn open_registry(store: RegistryStore) -> Result<OpenedRegistry, StartError> {
-    tokio::task::spawn_blocking(move || read_registry(&store))
-        .await
-        .map_err(|error| StartError::Thread(io::Error::other(error)))?
-}
-
-fn read_registry(store: &RegistryStore) -> Result<OpenedRegistry, StartError> {
-    let started = Instant::now();
-    let (registry, file): (Box<dyn Registry>, _) = match store {
-        RegistryStore::InMemory => (Box::new(InMemory::new()), None),
-        RegistryStore::WorkDir(folder) => {
-            let registry = EmbeddedFile::open(folder)?;
-            let file = registry.path().to_owned();
-            (Box::new(registry), Some(file))
-        }
-    };
-    let mut records = Vec::new();
-    for (key, value) in registry.load()? {
-        records.push(Record::decode(&key, &value)?);
-    }
-    let fetch_ms = started.elapsed().as_secs_f64() * 1000.0;
-    Ok(OpenedRegistry { registry, file, records, fetch_ms })
-}
-
-fn challenge_key() -> io::Result<ChallengeKey> {
-    let mut bytes = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(ChallengeKey(bytes))
-}
-
-fn random_seed() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
-}
-
 async fn take_incoming(
     mut incoming: mpsc::Receiver<Incoming>,
     handler: Arc<MasterHandler>,
-    inputs: Inputs<Command>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut batch = Vec::with_capacity(INCOMING_BATCH_MAX);
@@ -338,6 +289,8 @@ async fn take_incoming(
             // An error means that the handle was dropped.
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
+        // Before a term, and after it, messages mean nothing; their senders repeat what matters.
+        let term = handler.term().ok();
         for incoming in batch.drain(..) {
             let event = match incoming {
                 Incoming::Http(connection) => {
@@ -353,9 +306,10 @@ async fn take_incoming(
                 Incoming::Exited { pid } => Some(Event::Exited { pid }),
             };
             if let Some(event) = event
-                && inputs.send(Command::Event(event)).await.is_err()
+                && let Some(term) = &term
             {
-                return;
+                // A term that has just ended takes nothing any more.
+                let _ = term.inputs.send(Command::Event(event)).await;
             }
         }
     }

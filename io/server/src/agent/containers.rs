@@ -22,6 +22,7 @@ use tokio::runtime::Handle;
 
 use super::machine::Input;
 use super::volumes::Volumes;
+pub(super) use crate::causes::with_causes;
 use crate::event_loop::Inputs;
 
 /// The environment variable by which processes are known to belong to a container: its value, the
@@ -498,16 +499,4 @@ fn create_sandbox(directory: &Path, user: Option<&str>) -> Result<(), String> {
     let _ = fs::remove_file(&temporary);
     symlink(name, &temporary).map_err(said)?;
     fs::rename(&temporary, &link).map_err(said)
-}
-
-/// An error and its causes in one line, for frameworks and logs.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -6,9 +6,8 @@ use super::{Flag, FlagTable, Kind};
 const NO_MODULES: &str = "compiled C++ modules cannot be loaded";
 const NO_AUTHORIZATION: &str = "this version knows who somebody is but allows everybody the same; restrict who gets credentials";
 const NO_RATE_LIMITS: &str = "this version does not limit rates";
-const NO_ZOOKEEPER: &str =
-    "this version runs a single master with an embedded registry in --work_dir";
-const EMBEDDED: &str = "the registry is one embedded file, not a replicated log";
+const NO_REPLICATED_LOG: &str = "the registry is kept in ZooKeeper (--zk) or in one embedded file, not in a replicated \
+    log: there is no quorum of masters to size and no log to create";
 
 pub(super) const TABLE: FlagTable = FlagTable {
     program: "master",
@@ -59,26 +58,49 @@ const NETWORK: &[Flag] = &[
 ];
 
 const REGISTRY: &[Flag] = &[
-    Flag::new("work_dir", Kind::Path, "The folder that holds the registry.").required(),
+    Flag::new("work_dir", Kind::Path, "The folder that holds the registry of a master without --zk.").required(),
     Flag::new(
         "registry",
         Kind::OneOf(&["replicated_log", "in_memory"]),
         "Where the registry is \
-        kept: `replicated_log` means the embedded file in --work_dir, `in_memory` forgets \
-        everything when the master stops.",
+        kept: `replicated_log` means in ZooKeeper with --zk and else in the embedded file in --work_dir, \
+        `in_memory` forgets everything when the master stops.",
     )
     .default("replicated_log"),
-    Flag::new("zk", Kind::Text, "The ZooKeeper URL for election.").refused(NO_ZOOKEEPER),
-    Flag::new("quorum", Kind::Integer(1), "Size of the replicated log's quorum.").ignored(EMBEDDED),
-    Flag::new("zk_session_timeout", Kind::Duration, "ZooKeeper session timeout.")
-        .default("10secs")
-        .ignored(NO_ZOOKEEPER),
-    Flag::new("registry_fetch_timeout", Kind::Duration, "Time limit for reading the registry.")
-        .default("1mins")
-        .ignored(EMBEDDED),
-    Flag::new("registry_store_timeout", Kind::Duration, "Time limit for a registry write.")
-        .default("20secs")
-        .ignored(EMBEDDED),
+    Flag::new(
+        "zk",
+        Kind::Text,
+        "The ZooKeeper ensemble in which masters elect their leader and keep the registry, as \
+        zk://[user:password@]host1:port1,host2:port2,.../path. Without it this master leads alone. \
+        With a password, give the flag as file:///path.",
+    ),
+    Flag::new(
+        "zk_session_timeout",
+        Kind::DurationWithin(1, 600),
+        "The ZooKeeper session timeout: how long a leader may be cut off before another one is elected.",
+    )
+    .default("10secs"),
+    Flag::new(
+        "step_down",
+        Kind::Boolean,
+        "A master that loses its leadership stands by again instead of exiting for its supervisor to \
+        restart it.",
+    )
+    .default("false"),
+    Flag::new("quorum", Kind::Integer(1), "Size of the replicated log's quorum.")
+        .ignored(NO_REPLICATED_LOG),
+    Flag::new(
+        "registry_fetch_timeout",
+        Kind::Duration,
+        "Time limit for reading the registry in ZooKeeper.",
+    )
+    .default("1mins"),
+    Flag::new(
+        "registry_store_timeout",
+        Kind::Duration,
+        "Time limit for writing to the registry in ZooKeeper.",
+    )
+    .default("20secs"),
     Flag::new("registry_strict", Kind::Boolean, "Refuse agents that the registry does not know.")
         .default("false")
         .refused("it must stay false, as in Apache Mesos"),
@@ -88,7 +110,7 @@ const REGISTRY: &[Flag] = &[
         "Create the replicated log when it is missing.",
     )
     .default("true")
-    .ignored(EMBEDDED),
+    .ignored(NO_REPLICATED_LOG),
     Flag::new(
         "registry_gc_interval",
         Kind::Duration,

@@ -26,7 +26,7 @@ pub(super) async fn answer(
         return Ok(Response::bad_request(format!("Invalid 'role' query parameter: {error}")));
     }
     let ask = move |master: &master::Master, now| master.explain(now, &framework, role.as_deref());
-    Ok(match handler.reads.ask(ask).await? {
+    Ok(match handler.term()?.reads.ask(ask).await? {
         Ok(explanation) => {
             let body = Arc::new(Rendered::new(render::explanation(&explanation)));
             Response::json(body, request.query.get("jsonp"))
@@ -45,7 +45,7 @@ pub(super) async fn constraints(
     handler: &MasterHandler,
     request: &Request,
 ) -> Result<Response, Stopped> {
-    let excluded = handler.reads.ask(|master, _| master.excluded_by_constraints()).await?;
+    let excluded = handler.term()?.reads.ask(|master, _| master.excluded_by_constraints()).await?;
     let body = Arc::new(Rendered::new(render::offer_constraints_debug(&excluded)));
     Ok(Response::json(body, request.query.get("jsonp")))
 }

@@ -12,32 +12,27 @@ use protocol::messages::{AgentToMaster, Authentication, SchedulerToMaster};
 use protocol::pid::Pid;
 use tokio::sync::{oneshot, watch};
 
-use super::allocations::AllocationTimes;
 use super::commands::{Answer, Command, PendingStream};
+use super::daemon::Daemon;
 use super::endpoint::{Endpoint, MASTER_ACTOR, Read};
 use super::leadership::Leadership;
-use super::reads::{Key, ReadBody, Reads};
+use super::reads::{Key, ReadBody};
 use super::render::{self, Process};
+use super::term::Term;
 use super::{explain, legacy, operator_api, scheduler_api};
-use crate::event_loop::{Clock, Inputs, Stopped};
+use crate::event_loop::Stopped;
 use crate::http::authentication::Access;
 use crate::http::connection::{ConnectionHandle, PeerMessage};
 use crate::http::route::Router;
 use crate::http::{ContentType, Handler, Rendered, Request, Response};
-use crate::master::storage::StorageStats;
 
 /// What answers the requests.
 #[derive(Debug)]
 pub(super) struct MasterHandler {
     pub(super) router: Router<Endpoint>,
-    pub(super) inputs: Inputs<Command>,
+    pub(super) daemon: Arc<Daemon>,
     pub(super) leadership: watch::Receiver<Leadership>,
-    pub(super) reads: Reads,
     pub(super) process: Arc<Process>,
-    pub(super) storage: Arc<StorageStats>,
-    pub(super) allocations: Arc<AllocationTimes>,
-    pub(super) dropped_streams: Arc<AtomicU64>,
-    pub(super) clock: Clock,
     pub(super) names: Names,
     pub(super) access: Access,
 }
@@ -109,7 +104,7 @@ impl MasterHandler {
     ) -> Result<Answer, Stopped> {
         let (reply, answer) = oneshot::channel();
         let event = Box::new(event);
-        self.inputs.send(Command::Request { request, event, reply, stream }).await?;
+        self.term()?.inputs.send(Command::Request { request, event, reply, stream }).await?;
         answer.await.map_err(|_| Stopped)
     }
 
@@ -122,7 +117,13 @@ impl MasterHandler {
         PendingStream { connection: self.names.connection(), handle, content_type }
     }
 
+    /// The term of this master, which ends when it leads no more.
+    pub(super) fn term(&self) -> Result<Arc<Term>, Stopped> {
+        self.daemon.term()
+    }
+
     async fn read(&self, read: Read, request: &Request) -> Result<Response, Stopped> {
+        let term = self.term()?;
         let process = Arc::clone(&self.process);
         let query = &request.query;
         let text = |name: &str| query.get(name).map(str::to_owned);
@@ -131,10 +132,10 @@ impl MasterHandler {
                 let again = Arc::clone(&process);
                 let whole = move |it: &_| render::state(it, &process);
                 if query.get("jsonp").is_some() {
-                    self.reads.cached(Key::Legacy(read), whole).await
+                    term.reads.cached(Key::Legacy(read), whole).await
                 } else {
                     let pieces = move |it: &_, output| render::stream_state(it, &again, output);
-                    match self.reads.large(Key::Legacy(read), whole, pieces).await? {
+                    match term.reads.large(Key::Legacy(read), whole, pieces).await? {
                         ReadBody::Whole(body) => Ok(body),
                         ReadBody::Shared(body) => {
                             return Ok(Response::shared(ContentType::Json, body));
@@ -144,22 +145,22 @@ impl MasterHandler {
             }
             Read::StateSummary => {
                 let render = move |it: &_| render::state_summary(it, &process);
-                self.reads.cached(Key::Legacy(read), render).await
+                term.reads.cached(Key::Legacy(read), render).await
             }
-            Read::Roles => self.reads.cached(Key::Legacy(read), render::roles).await,
+            Read::Roles => term.reads.cached(Key::Legacy(read), render::roles).await,
             Read::Slaves => match text("slave_id") {
-                None => self.reads.cached(Key::Legacy(read), |it| render::slaves(it, None)).await,
-                id => self.reads.render(move |it| render::slaves(it, id.as_deref())).await,
+                None => term.reads.cached(Key::Legacy(read), |it| render::slaves(it, None)).await,
+                id => term.reads.render(move |it| render::slaves(it, id.as_deref())).await,
             },
             Read::Frameworks => match text("framework_id") {
                 None => {
-                    self.reads.cached(Key::Legacy(read), |it| render::frameworks(it, None)).await
+                    term.reads.cached(Key::Legacy(read), |it| render::frameworks(it, None)).await
                 }
-                id => self.reads.render(move |it| render::frameworks(it, id.as_deref())).await,
+                id => term.reads.render(move |it| render::frameworks(it, id.as_deref())).await,
             },
             Read::Tasks => {
                 let query = render::TaskQuery::new(query);
-                self.reads.render(move |it| render::tasks(it, &query)).await
+                term.reads.render(move |it| render::tasks(it, &query)).await
             }
         };
         Ok(Response::json(body?, query.get("jsonp")))
@@ -218,7 +219,10 @@ impl Handler for MasterHandler {
         }
         let event = peer_event(&message.from, &message.actor, &message.name, &message.body);
         if let Some(event) = event {
-            let _ = self.inputs.send(Command::Event(event)).await;
+            // Before a term, and after it, messages mean nothing; their senders repeat what matters.
+            if let Ok(term) = self.term() {
+                let _ = term.inputs.send(Command::Event(event)).await;
+            }
         }
         true
     }

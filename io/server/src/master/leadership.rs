@@ -10,6 +10,8 @@ use crate::http::{Request, Response};
 pub enum Leadership {
     /// This master leads.
     Leading,
+    /// This master is elected and not ready yet.
+    Recovering,
     /// Another one does.
     Elsewhere {
         /// The name it publishes.
@@ -29,6 +31,10 @@ impl Leadership {
         }
         match self {
             Self::Leading => None,
+            Self::Recovering => {
+                let text = "Master has not finished recovery";
+                Some(Response::text(StatusCode::SERVICE_UNAVAILABLE, text))
+            }
             Self::Unknown => {
                 Some(Response::text(StatusCode::SERVICE_UNAVAILABLE, "No leader elected"))
             }
@@ -47,7 +53,7 @@ impl Leadership {
             return Response::not_found();
         }
         let (hostname, port) = match self {
-            Self::Leading => own,
+            Self::Leading | Self::Recovering => own,
             Self::Elsewhere { hostname, port } => (hostname.as_str(), *port),
             Self::Unknown => {
                 return Response::text(StatusCode::SERVICE_UNAVAILABLE, "No leader elected");

@@ -177,7 +177,7 @@ async fn perform(
                 render::stream_view(snapshot, view, content_type, output);
             };
             let key = Key::Operator(view, content_type);
-            Ok(match handler.reads.large(key, render, pieces).await? {
+            Ok(match handler.term()?.reads.large(key, render, pieces).await? {
                 ReadBody::Whole(body) => Response::content(content_type, body),
                 ReadBody::Shared(body) => Response::shared(content_type, body),
             })
@@ -227,7 +227,7 @@ async fn subscribe(
         Event::OperatorSubscribe { connection: stream.connection, principal: request.principal };
     let event = Box::new(event);
     let (reply, answer) = oneshot::channel();
-    handler.inputs.send(Command::Subscribe { event, reply, stream }).await?;
+    handler.term()?.inputs.send(Command::Subscribe { event, reply, stream }).await?;
     Ok(match answer.await.map_err(|_| Stopped)? {
         Answer::Response(response) => http_response(response, content_type),
         Answer::Scheduler { body, .. } => Response::stream(content_type, body),
@@ -298,11 +298,11 @@ async fn read_detail(handler: &MasterHandler, detail: Detail) -> Result<Reply, S
             response::Type::GetLoggingLevel
         }
         Detail::Operations => {
-            reply.get_operations = Some(operations(&*handler.reads.snapshot().await?));
+            reply.get_operations = Some(operations(&*handler.term()?.reads.snapshot().await?));
             response::Type::GetOperations
         }
         Detail::Master => {
-            let snapshot = handler.reads.snapshot().await?;
+            let snapshot = handler.term()?.reads.snapshot().await?;
             reply.get_master = Some(response::GetMaster {
                 master_info: Some(Box::new(snapshot.master.as_ref().clone())),
                 start_time: Some(handler.process.start_time.as_secs_f64()),
@@ -312,17 +312,17 @@ async fn read_detail(handler: &MasterHandler, detail: Detail) -> Result<Reply, S
             response::Type::GetMaster
         }
         Detail::MaintenanceStatus => {
-            let snapshot = handler.reads.snapshot().await?;
+            let snapshot = handler.term()?.reads.snapshot().await?;
             reply.get_maintenance_status = Some(maintenance_status(&snapshot));
             response::Type::GetMaintenanceStatus
         }
         Detail::MaintenanceSchedule => {
-            let snapshot = handler.reads.snapshot().await?;
+            let snapshot = handler.term()?.reads.snapshot().await?;
             reply.get_maintenance_schedule = Some(maintenance_schedule(&snapshot));
             response::Type::GetMaintenanceSchedule
         }
         Detail::Quota => {
-            let status = render::quota_status(&*handler.reads.snapshot().await?);
+            let status = render::quota_status(&*handler.term()?.reads.snapshot().await?);
             reply.get_quota = Some(response::GetQuota { status, ..Default::default() });
             response::Type::GetQuota
         }

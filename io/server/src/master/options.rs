@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use coordination::{RegistryTimeouts, UrlError, ZooKeeperUrl};
 use master::Config;
 use protocol::mesos::DomainInfo;
 use protocol::pid::Pid;
@@ -26,6 +27,21 @@ pub enum RegistryStore {
     WorkDir(PathBuf),
 }
 
+/// How a master takes part in an election, and where all of them keep the registry.
+#[derive(Clone, Debug)]
+pub struct ZooKeeperOptions {
+    /// `--zk`: the ensemble, and the path that all masters of a cluster share.
+    pub url: ZooKeeperUrl,
+    /// `--zk_session_timeout`.
+    pub session_timeout: Duration,
+    /// How long the registry may take.
+    pub timeouts: RegistryTimeouts,
+    /// Whether the registry is not kept at all: `--registry=in_memory`.
+    pub registry_in_memory: bool,
+    /// `--step_down`: a master that loses its leadership stands by again, instead of stopping.
+    pub step_down: bool,
+}
+
 /// The settings of a master's daemon.
 #[derive(Clone, Debug)]
 pub struct MasterOptions {
@@ -41,8 +57,10 @@ pub struct MasterOptions {
     pub hostname: Option<String>,
     /// Whether the machine's name is published when there is no `hostname`, rather than its address.
     pub hostname_lookup: bool,
-    /// Where the registry is.
+    /// Where the registry of a single master is.
     pub registry: RegistryStore,
+    /// The election that the master takes part in; without one it leads at once.
+    pub zookeeper: Option<ZooKeeperOptions>,
     /// Where all random choices come from; the operating system if nothing is given.
     pub seed: Option<u64>,
     /// The cluster's name, shown to people.
@@ -54,7 +72,7 @@ pub struct MasterOptions {
     pub(super) access: Access,
     /// What `/flags` shows.
     pub flags: Vec<(String, String)>,
-    /// The settings of the state machine. `seed`, `pid` and `hostname` are replaced at the start.
+    /// The settings of the state machine. The seed, the pid and the name are replaced at the start.
     pub settings: Config,
 }
 
@@ -69,6 +87,7 @@ impl Default for MasterOptions {
             hostname: None,
             hostname_lookup: false,
             registry: RegistryStore::InMemory,
+            zookeeper: None,
             seed: None,
             cluster: None,
             whitelist: None,
@@ -144,6 +163,7 @@ impl MasterOptions {
         {
             options.registry = RegistryStore::WorkDir(PathBuf::from(folder));
         }
+        options.zookeeper = zookeeper(values)?;
         durations(values, &mut options.settings);
         numbers(values, &mut options.settings)?;
         allocation::read(values, &mut options.settings)?;
@@ -194,6 +214,25 @@ fn listen_address(values: &Values) -> Result<Ipv4Addr, OptionsError> {
         let reason = format!("it printed '{}', which is no IPv4 address", text.trim());
         refused("ip_discovery_command", command, reason)
     })
+}
+
+fn zookeeper(values: &Values) -> Result<Option<ZooKeeperOptions>, OptionsError> {
+    let Some(text) = values.text("zk") else { return Ok(None) };
+    // The text may hold a password, so the error does not repeat it.
+    let url = text.parse().map_err(|error: UrlError| refused("zk", "…", error.to_string()))?;
+    let timeouts = RegistryTimeouts::default();
+    let session_timeout = values.duration("zk_session_timeout").unwrap_or(timeouts.session);
+    Ok(Some(ZooKeeperOptions {
+        url,
+        session_timeout,
+        timeouts: RegistryTimeouts {
+            session: session_timeout,
+            fetch: values.duration("registry_fetch_timeout").unwrap_or(timeouts.fetch),
+            store: values.duration("registry_store_timeout").unwrap_or(timeouts.store),
+        },
+        registry_in_memory: values.text("registry") == Some("in_memory"),
+        step_down: values.text("step_down") == Some("true"),
+    }))
 }
 
 fn durations(values: &Values, settings: &mut Config) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use coordination::Lease;
 use libprocess::{Node, Outbox};
 use master::effect::{Effect, Response};
 use master::event::{ConnectionId, Event, RequestId};
@@ -19,6 +20,7 @@ use super::commands::{Answer, Command, PendingStream};
 use super::endpoint::MASTER_ACTOR;
 use super::storage::Storage;
 use super::streams::Streams;
+use super::term::TermEnd;
 use crate::event_loop::{Clock, Inputs, Machine};
 use crate::http::stream::stream;
 use crate::http::{SCHEDULER_QUEUE_BYTES_MAX, STREAM_QUEUE_BYTES_MAX, StreamBody};
@@ -33,8 +35,10 @@ pub(super) struct Surroundings {
     pub inputs: Inputs<Command>,
     /// Subscribers that were too slow.
     pub dropped_streams: Arc<AtomicU64>,
+    /// Until when leadership is certain; for ever without an election.
+    pub lease: Option<Lease>,
     /// Why the master stopped by itself, once it has.
-    pub stopped: Arc<watch::Sender<Option<String>>>,
+    pub ended: Arc<watch::Sender<Option<TermEnd>>>,
 }
 
 #[derive(Debug)]
@@ -90,13 +94,27 @@ impl Shell {
             return ControlFlow::Continue(());
         }
         // The batch ends here, and with it the loop.
-        self.outbox.flush();
+        if self.may_act() {
+            self.outbox.flush();
+        }
         ControlFlow::Break(())
     }
 
-    fn stop(&mut self, reason: String) {
-        tracing::error!(%reason, "the master stops");
-        self.around.stopped.send_replace(Some(reason));
+    /// Whether no other master can lead at this moment.
+    fn may_act(&self) -> bool {
+        self.around.lease.as_ref().is_none_or(Lease::is_valid)
+    }
+
+    /// Leadership may be lost: nothing that is still to be done or sent may be done or sent.
+    fn depose(&mut self) -> ControlFlow<()> {
+        let reason = "leadership could not be renewed in time: another master may lead";
+        self.stop(TermEnd::Deposed(reason.to_owned()));
+        ControlFlow::Break(())
+    }
+
+    fn stop(&mut self, end: TermEnd) {
+        tracing::error!(reason = end.reason(), "the master stops");
+        self.around.ended.send_replace(Some(end));
         self.stopping = true;
     }
 
@@ -149,7 +167,7 @@ impl Shell {
             }
             Effect::CloseConnection { connection } => self.streams.close(connection),
             Effect::Respond { request, response } => self.respond(request, response),
-            Effect::Abort { reason } => self.stop(reason),
+            Effect::Abort { reason } => self.stop(TermEnd::Aborted(reason)),
         }
     }
 
@@ -176,6 +194,9 @@ impl Machine for Shell {
     type Input = Command;
 
     fn handle(&mut self, now: Timestamp, input: Command) -> ControlFlow<()> {
+        if !self.may_act() {
+            return self.depose();
+        }
         match input {
             Command::Event(event) => {
                 if let Event::ConnectionClosed { connection } = event {
@@ -195,13 +216,16 @@ impl Machine for Shell {
             }
             Command::Read(reply) => self.readers.push(reply),
             Command::Ask(question) => question.ask(&self.master, now),
-            Command::StorageFailed(reason) => self.stop(reason),
+            Command::StorageFailed(reason) => self.stop(TermEnd::Deposed(reason)),
             Command::Stop => self.stopping = true,
         }
         self.flow()
     }
 
     fn expire(&mut self, now: Timestamp) -> ControlFlow<()> {
+        if !self.may_act() {
+            return self.depose();
+        }
         let due = self.master.next_expiry();
         let runs = self.master.allocation_runs();
         let effects = self.master.expire(now);
@@ -218,6 +242,11 @@ impl Machine for Shell {
     }
 
     fn batch_done(&mut self, _now: Timestamp) {
+        if !self.may_act() {
+            // What is collected must not be sent. The next input ends the loop.
+            let _ = self.around.inputs.complete(Command::Stop);
+            return;
+        }
         self.outbox.flush();
         self.streams.batch_done();
         if self.readers.is_empty() {

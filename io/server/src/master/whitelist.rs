@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use master::event::Event;
 use tokio::io::AsyncReadExt;
-use tokio::sync::watch;
 
 use super::commands::Command;
 use crate::event_loop::Inputs;
@@ -18,21 +17,12 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 /// A longer file is not read.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// Reads the file, tells the master, and goes on watching it until the daemon stops.
-pub(super) async fn start(
-    path: PathBuf,
-    inputs: Inputs<Command>,
-    mut stopping: watch::Receiver<bool>,
-) {
-    // Before the port is served, so that nobody gets an offer that the file does not allow.
+/// Reads the file, tells the master, and goes on watching it until the master leads no more.
+pub(super) async fn start(path: PathBuf, inputs: Inputs<Command>) {
     let mut last = look(&path, None, &inputs).await;
     tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(WATCH_INTERVAL) => {}
-                // An error means that the handle was dropped.
-                _ = stopping.wait_for(|stopping| *stopping) => return,
-            }
+        while !inputs.is_stopped() {
+            tokio::time::sleep(WATCH_INTERVAL).await;
             last = look(&path, last, &inputs).await;
         }
     });

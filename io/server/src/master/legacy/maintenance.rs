@@ -26,7 +26,7 @@ pub(super) async fn schedule(
     request: &Request,
 ) -> Result<Response, Stopped> {
     if request.is_read() {
-        let snapshot = handler.reads.snapshot().await?;
+        let snapshot = handler.term()?.reads.snapshot().await?;
         return Ok(shown(&snapshot.maintenance.schedule, request));
     }
     if request.method != Method::POST {
@@ -62,7 +62,7 @@ pub(super) async fn status(
     if !request.is_read() {
         return Ok(Response::method_not_allowed(&["GET"], &request.method));
     }
-    let snapshot = handler.reads.snapshot().await?;
+    let snapshot = handler.term()?.reads.snapshot().await?;
     Ok(shown(&snapshot.maintenance.status, request))
 }
 

@@ -21,7 +21,7 @@ pub(in crate::master) async fn weights(
     request: &Request,
 ) -> Result<Response, Stopped> {
     if request.is_read() {
-        let body = handler.reads.render(render::weights).await?;
+        let body = handler.term()?.reads.render(render::weights).await?;
         return Ok(Response::json(body, request.query.get("jsonp")));
     }
     if request.method != Method::PUT {
@@ -57,12 +57,12 @@ pub(in crate::master) async fn quota(
     request: &Request,
 ) -> Result<Response, Stopped> {
     if request.is_read() {
-        let body = handler.reads.render(render::quota).await?;
+        let body = handler.term()?.reads.render(render::quota).await?;
         return Ok(Response::json(body, request.query.get("jsonp")));
     }
     if request.method == Method::DELETE {
         let role = removed_role(&request.path);
-        let snapshot = handler.reads.snapshot().await?;
+        let snapshot = handler.term()?.reads.snapshot().await?;
         if let Err(error) = validate_removal(&snapshot, role) {
             return Ok(Response::bad_request(error));
         }
