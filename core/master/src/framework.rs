@@ -19,9 +19,7 @@ use protocol::uuid::Uuid;
 use crate::Master;
 use crate::directory::Directory;
 use crate::event::ConnectionId;
-use crate::table::Table;
-use crate::task::history::TaskHistory;
-use crate::task::record::TaskRecord;
+use crate::task::list::Tasks;
 use crate::timer::TimerKey;
 use crate::view::FrameworkView;
 
@@ -119,11 +117,11 @@ pub(crate) struct Framework {
     /// Whether its removal is being written.
     pub(crate) leaving: bool,
     /// Tasks that have not ended, or whose end is not acknowledged.
-    pub(crate) tasks: Table<Arc<TaskRecord>>,
+    pub(crate) tasks: Tasks,
     /// Tasks on unreachable agents, oldest first; bounded.
-    pub(crate) unreachable_tasks: TaskHistory,
+    pub(crate) unreachable_tasks: Tasks,
     /// Tasks that ended, oldest first; bounded.
-    pub(crate) completed_tasks: TaskHistory,
+    pub(crate) completed_tasks: Tasks,
     pub(crate) offers: Directory<Arc<OfferId>, ()>,
     /// Where it has tasks or executors.
     pub(crate) agents: Directory<Arc<AgentId>, ()>,
@@ -150,9 +148,9 @@ impl Framework {
             reregistered_time: None,
             failover_timer: None,
             leaving: false,
-            tasks: Table::default(),
-            unreachable_tasks: TaskHistory::default(),
-            completed_tasks: TaskHistory::default(),
+            tasks: Tasks::default(),
+            unreachable_tasks: Tasks::default(),
+            completed_tasks: Tasks::default(),
             offers: Directory::default(),
             agents: Directory::default(),
             metrics: FrameworkMetrics::default(),
@@ -198,7 +196,7 @@ impl Framework {
     /// Whether the counters of tasks are what counting them now gives.
     pub(crate) fn books_agree(&self) -> bool {
         protocol::mesos::TaskState::ALL.iter().all(|state| {
-            let count = self.tasks.values().filter(|task| task.state == *state).count();
+            let count = self.tasks.iter().filter(|task| task.state == *state).count();
             self.metrics.tasks.get(*state) == count as u64
         })
     }

@@ -20,7 +20,7 @@ impl Master {
             let Some(framework) = self.frameworks.registered.get(framework_id) else {
                 return;
             };
-            framework.tasks.values().map(|task| self.latest(task)).collect()
+            framework.tasks.iter().map(|task| self.latest(task)).collect()
         } else {
             call.tasks.iter().filter_map(|task| self.answer(framework_id, task)).collect()
         };

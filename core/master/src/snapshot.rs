@@ -381,9 +381,9 @@ fn framework_view(
         offered_resources: sum(offers.iter().map(|(_, resources)| *resources)),
         offers: offers.iter().map(|(offer, _)| Arc::clone(offer)).collect(),
         inverse_offers: Vec::new(),
-        tasks: framework.tasks.clone(),
-        unreachable_tasks: framework.unreachable_tasks.past().clone(),
-        completed_tasks: framework.completed_tasks.past().clone(),
+        tasks: framework.tasks.list().clone(),
+        unreachable_tasks: framework.unreachable_tasks.list().clone(),
+        completed_tasks: framework.completed_tasks.list().clone(),
         executors,
         offer_constraints: framework.offer_constraints.clone(),
     }

@@ -1,6 +1,6 @@
 //! Tasks: which changes of state are allowed, what an update does, when a task is forgotten.
 
-pub(crate) mod history;
+pub(crate) mod list;
 pub(crate) mod record;
 mod update;
 
@@ -179,7 +179,7 @@ impl Master {
         }
         if let Some(framework) = self.framework_mut(&framework_id) {
             framework.agents.insert(Arc::clone(&task.agent_id), ());
-            framework.tasks.insert(Arc::clone(&task));
+            framework.tasks.push(Arc::clone(&task));
         }
         self.count_framework(&framework_id, |metrics| metrics.task_added(task.state));
     }
@@ -214,10 +214,10 @@ impl Master {
         };
         match history {
             History::Unreachable => {
-                framework.unreachable_tasks.push(Arc::clone(&task), unreachable_bound);
+                framework.unreachable_tasks.push_bounded(Arc::clone(&task), unreachable_bound);
             }
             History::Completed => {
-                framework.completed_tasks.push(Arc::clone(&task), completed_bound);
+                framework.completed_tasks.push_bounded(Arc::clone(&task), completed_bound);
             }
         }
         self.count_framework(framework_id, |metrics| metrics.tasks.remove(task.state));

@@ -15,7 +15,7 @@ use protocol::time::Timestamp;
 use protocol::{maintenance, mesos, quota, scheduler};
 use resources::Resources;
 
-pub use crate::task::history::PastTasks;
+pub use crate::task::list::TaskList;
 pub use crate::task::record::TaskRecord;
 
 use crate::metrics::{FrameworkCounts, Metrics};
@@ -159,12 +159,12 @@ pub struct FrameworkView {
     pub offers: Vec<Arc<mesos::Offer>>,
     /// Its outstanding inverse offers, by id.
     pub inverse_offers: Vec<Arc<mesos::InverseOffer>>,
-    /// Its tasks that have not ended, or whose end it has not acknowledged, by id.
-    pub tasks: Table<Arc<TaskRecord>>,
+    /// Its tasks that have not ended, or whose end it has not acknowledged; oldest first.
+    pub tasks: TaskList,
     /// Its tasks on unreachable agents, oldest first; bounded.
-    pub unreachable_tasks: PastTasks,
+    pub unreachable_tasks: TaskList,
     /// Its tasks that ended, oldest first; bounded.
-    pub completed_tasks: PastTasks,
+    pub completed_tasks: TaskList,
     /// Its running executors, command executors left out.
     pub executors: Vec<(mesos::AgentId, Arc<mesos::ExecutorInfo>)>,
     /// The offer constraints of its subscription.

@@ -179,7 +179,7 @@ impl World {
         let mut surplus = 0;
         let mut known = BTreeSet::new();
         for view in snapshot.frameworks.values() {
-            for task in view.tasks.values().filter(|task| !task.state.is_terminal()) {
+            for task in view.tasks.iter().filter(|task| !task.state.is_terminal()) {
                 known.insert(&*task.task_id);
             }
         }

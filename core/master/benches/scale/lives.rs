@@ -58,7 +58,7 @@ impl<'a> Lives<'a> {
     pub(crate) fn new(cluster: &'a mut Cluster, schedulers: &'a [Scheduler], share: f64) -> Self {
         let snapshot = cluster.master.snapshot();
         let pids = snapshot.agents.iter().map(|(id, agent)| (id.clone(), agent.pid.clone()));
-        let tasks = snapshot.frameworks.values().flat_map(|framework| framework.tasks.values());
+        let tasks = snapshot.frameworks.values().flat_map(|framework| framework.tasks.iter());
         let live = tasks.map(|task| Live {
             agent: (*task.agent_id).clone(),
             framework: (*task.framework_id).clone(),

@@ -297,7 +297,7 @@ impl Master {
                     let mut ended = (*task).clone();
                     ended.state = verdict.state;
                     ended.push_status(update.status.clone());
-                    framework.completed_tasks.push(Arc::new(ended), bound);
+                    framework.completed_tasks.push_bounded(Arc::new(ended), bound);
                 }
                 let (source, reason) = (update.status.source, update.status.reason);
                 self.metrics.add_task_end(verdict.state, source, reason);

@@ -176,7 +176,8 @@ impl Master {
             if let Some(framework) = self.framework_mut(&framework_id) {
                 framework.unreachable_tasks.remove(&task.task_id);
                 framework.completed_tasks.remove(&task.task_id);
-                let old = framework.tasks.insert(Arc::clone(&task));
+                let old = framework.tasks.remove(&task.task_id);
+                framework.tasks.push(Arc::clone(&task));
                 self.count_framework(&framework_id, |metrics| match old {
                     Some(old) => metrics.task_changed(old.state, task.state),
                     None => metrics.task_added(task.state),
@@ -206,7 +207,7 @@ impl Master {
             if let Some(framework) = self.framework_mut(&id) {
                 for task in archive.tasks {
                     let task = Arc::new(TaskRecord::from_task(task));
-                    framework.completed_tasks.push(task, bound);
+                    framework.completed_tasks.push_bounded(task, bound);
                 }
             }
         }

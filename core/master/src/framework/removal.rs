@@ -156,7 +156,7 @@ impl Master {
         for task in std::mem::take(&mut framework.unreachable_tasks).iter() {
             let mut task = (**task).clone();
             task.state = TaskState::TaskKilled;
-            framework.completed_tasks.push(Arc::new(task), bound);
+            framework.completed_tasks.push_bounded(Arc::new(task), bound);
         }
         self.allocator.remove_framework(id);
         let counts = FrameworkCounts::new(id, &framework.info, &framework.metrics);
@@ -182,8 +182,8 @@ impl Master {
         let Some(framework) = self.frameworks.registered.get(id) else {
             return;
         };
-        let tasks: Vec<(TaskId, TaskState)> =
-            framework.tasks.iter().map(|(task, it)| (task.clone(), it.state)).collect();
+        let tasks: Vec<(Arc<TaskId>, TaskState)> =
+            framework.tasks.iter().map(|task| (Arc::clone(&task.task_id), task.state)).collect();
         let agents: Vec<_> = framework.agents.keys().cloned().collect();
         for (task_id, state) in tasks {
             if !state.is_terminal() {

@@ -6,8 +6,6 @@ use protocol::Message;
 use protocol::mesos::{AgentId, ExecutorId, FrameworkId, Task, TaskId, TaskState, TaskStatus};
 use resources::Resources;
 
-use crate::table::Keyed;
-
 /// The tag of `Task.statuses` (field 8, length-delimited).
 const STATUSES_TAG: u8 = 8 << 3 | 2;
 
@@ -37,14 +35,6 @@ pub struct TaskRecord {
     description: Arc<[u8]>,
     /// The statuses as fields of a `Task`.
     statuses: Box<[u8]>,
-}
-
-impl Keyed for Arc<TaskRecord> {
-    type Key = TaskId;
-
-    fn key(&self) -> &TaskId {
-        &self.task_id
-    }
 }
 
 impl TaskRecord {

@@ -146,7 +146,7 @@ fn share_cgroups(
     let running = site
         .framework
         .tasks
-        .values()
+        .iter()
         .chain(site.framework.unreachable_tasks.iter())
         .filter(|task| {
             task.agent_id == site.agent.id

@@ -40,7 +40,7 @@ pub(crate) fn task(task: &TaskInfo, site: Site<'_>) -> Result<(), String> {
 /// What tasks have in common, in a group or not.
 pub(crate) fn info(task: &TaskInfo, site: Site<'_>) -> Result<(), String> {
     id(&task.task_id.value)?;
-    if site.framework.tasks.contains_key(&task.task_id) {
+    if site.framework.tasks.contains(&task.task_id) {
         return Err(format!("Task has duplicate ID: {}", task.task_id.value));
     }
     if site.framework.unreachable_tasks.contains(&task.task_id) {

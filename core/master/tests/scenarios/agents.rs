@@ -35,7 +35,7 @@ fn returning(cluster: &mut Cluster, agent: &Agent) -> ReregisterSlaveMessage {
     let view = cluster.master.snapshot();
     let framework = view.frameworks.values().next().unwrap();
     ReregisterSlaveMessage {
-        tasks: framework.tasks.values().map(|task| task.to_task()).collect(),
+        tasks: framework.tasks.iter().map(|task| task.to_task()).collect(),
         frameworks: vec![(*framework.info).clone()],
         ..reregistration(agent)
     }

@@ -442,7 +442,7 @@ impl World {
             view.frameworks.values().map(|it| it.used_resources.scalars()).sum();
         assert_eq!(of_agents, of_frameworks);
         for framework in view.frameworks.values() {
-            for task in framework.tasks.values() {
+            for task in framework.tasks.iter() {
                 assert!(view.agents.contains_key(&task.agent_id), "{task:?} is nowhere");
             }
         }

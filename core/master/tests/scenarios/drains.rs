@@ -116,7 +116,7 @@ fn end_task(cluster: &mut Cluster, agent: &Agent, scheduler: &Scheduler) -> Vec<
 fn returning(cluster: &mut Cluster, agent: &Agent) -> ReregisterSlaveMessage {
     let view = cluster.master.snapshot();
     let framework = view.frameworks.values().next().unwrap();
-    let all = framework.tasks.values().chain(framework.unreachable_tasks.iter());
+    let all = framework.tasks.iter().chain(framework.unreachable_tasks.iter());
     let mut tasks: Vec<_> = all.map(|task| task.to_task()).collect();
     for task in &mut tasks {
         task.state = TaskState::TaskRunning;

@@ -76,7 +76,7 @@ fn a_removal_that_was_never_written_has_not_happened() {
     cluster.restart();
     cluster.writes_complete = true;
     let message = ReregisterSlaveMessage {
-        tasks: framework.tasks.values().map(|task| task.to_task()).collect(),
+        tasks: framework.tasks.iter().map(|task| task.to_task()).collect(),
         frameworks: vec![(*framework.info).clone()],
         ..reregistration(&agent)
     };

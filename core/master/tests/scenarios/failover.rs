@@ -17,7 +17,7 @@ fn with_task(info: FrameworkInfo) -> (Cluster, Agent, Scheduler, ReregisterSlave
     let view = cluster.master.snapshot();
     let framework = &view.frameworks[&scheduler.id];
     let message = ReregisterSlaveMessage {
-        tasks: framework.tasks.values().map(|task| task.to_task()).collect(),
+        tasks: framework.tasks.iter().map(|task| task.to_task()).collect(),
         frameworks: vec![(*framework.info).clone()],
         ..reregistration(&agent)
     };

@@ -341,7 +341,7 @@ fn nobody_is_asked_about_an_agent_that_is_away() {
     let view = cluster.master.snapshot();
     let framework = &view.frameworks[&scheduler.id];
     let message = protocol::internal::ReregisterSlaveMessage {
-        tasks: framework.tasks.values().map(|task| task.to_task()).collect(),
+        tasks: framework.tasks.iter().map(|task| task.to_task()).collect(),
         frameworks: vec![(*framework.info).clone()],
         ..reregistration(&agent)
     };

@@ -109,7 +109,7 @@ fn a_task_that_ended_out_of_reach_is_told_when_its_agent_is_back() {
     let view = cluster.master.snapshot();
     let framework = &view.frameworks[&scheduler.id];
     let mut message = reregistration(&agent);
-    message.tasks = framework.tasks.values().map(|task| task.to_task()).collect();
+    message.tasks = framework.tasks.iter().map(|task| task.to_task()).collect();
     message.tasks[0].state = TaskState::TaskFinished;
     message.frameworks = vec![(*framework.info).clone()];
     cluster.advance(2 * MINUTE);

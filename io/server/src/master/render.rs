@@ -68,5 +68,5 @@ fn all_frameworks(snapshot: &Snapshot) -> impl Iterator<Item = &FrameworkView> {
 /// Every task that is known of a framework.
 fn all_tasks(framework: &FrameworkView) -> impl Iterator<Item = &Arc<TaskRecord>> {
     let past = framework.unreachable_tasks.iter().chain(framework.completed_tasks.iter());
-    framework.tasks.values().chain(past)
+    framework.tasks.iter().chain(past)
 }

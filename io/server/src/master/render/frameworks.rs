@@ -62,7 +62,7 @@ pub(super) fn framework(json: &mut JsonWriter, framework: &FrameworkView) {
     } else {
         json.key("role").string(info.role.as_deref().unwrap_or(DEFAULT_ROLE));
     }
-    tasks(json, "tasks", framework.tasks.values());
+    tasks(json, "tasks", framework.tasks.iter());
     tasks(json, "unreachable_tasks", framework.unreachable_tasks.iter());
     tasks(json, "completed_tasks", framework.completed_tasks.iter());
     json.key("offers").array(|json| {

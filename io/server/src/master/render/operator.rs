@@ -138,7 +138,7 @@ fn state(envelope: &mut Envelope, snapshot: &Snapshot) {
 
 fn tasks(envelope: &mut Envelope, snapshot: &Snapshot) {
     let all = || all_frameworks(snapshot);
-    let tasks = all().flat_map(|view| view.tasks.values()).map(|task| task.to_task());
+    let tasks = all().flat_map(|view| view.tasks.iter()).map(|task| task.to_task());
     envelope.list::<GetTasks, Task>("tasks", tasks);
     let tasks = all().flat_map(|view| view.unreachable_tasks.iter()).map(|task| task.to_task());
     envelope.list::<GetTasks, Task>("unreachable_tasks", tasks);
