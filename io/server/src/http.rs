@@ -8,6 +8,7 @@ pub mod authentication;
 pub mod compression;
 pub mod connection;
 pub mod json;
+pub mod jsonp;
 pub mod media;
 pub mod query;
 pub mod request;
@@ -22,6 +23,7 @@ mod tests;
 use std::time::Duration;
 
 pub use connection::{Handler, serve};
+pub use jsonp::Callback;
 pub use media::ContentType;
 pub use query::Query;
 pub use request::Request;

@@ -9,11 +9,11 @@ use hyper::body::{Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 
-use super::ContentType;
 use super::compression::{GZIP_BYTES_MIN, compress};
 use super::connection::InFlight;
 use super::shared::{GivenUp, SharedBody};
 use super::stream::StreamBody;
+use super::{Callback, ContentType};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -86,19 +86,16 @@ impl Response {
     /// 200 with JSON, or with JavaScript that calls the function `jsonp` with it.
     #[must_use]
     pub fn json(body: Arc<Rendered>, jsonp: Option<&str>) -> Self {
-        let Some(function) = jsonp else {
+        let Some(name) = jsonp else {
             return Self::full(StatusCode::OK, body).with(header::CONTENT_TYPE, JSON);
         };
-        if function.is_empty() || !function.chars().all(is_callback_character) {
-            return Self::bad_request(format!("Invalid 'jsonp' function name '{function}'"));
+        match Callback::parse(name) {
+            Ok(callback) => {
+                let script = Arc::new(Rendered::new(callback.call(body.plain())));
+                Self::full(StatusCode::OK, script).with(header::CONTENT_TYPE, JAVASCRIPT)
+            }
+            Err(error) => Self::bad_request(error.to_string()),
         }
-        let mut script = Vec::with_capacity(function.len() + body.plain().len() + 2);
-        script.extend_from_slice(function.as_bytes());
-        script.push(b'(');
-        script.extend_from_slice(body.plain());
-        script.extend_from_slice(b")");
-        Self::full(StatusCode::OK, Arc::new(Rendered::new(script)))
-            .with(header::CONTENT_TYPE, JAVASCRIPT)
     }
 
     /// 200 with a large body in one of the encodings of the v1 APIs, sent while it is rendered.
@@ -200,11 +197,6 @@ impl Response {
         *response.headers_mut() = *headers;
         response
     }
-}
-
-/// What the name of a JavaScript function may hold. Anything else would let a link run a script of its author's.
-fn is_callback_character(character: char) -> bool {
-    character.is_ascii_alphanumeric() || "_$.[]".contains(character)
 }
 
 /// The bytes of a body, and its `Content-Encoding` if they are compressed.

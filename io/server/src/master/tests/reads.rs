@@ -2,15 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::*;
 
 fn golden(name: &str) -> Result<Value, Box<dyn std::error::Error>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/master");
-    Ok(serde_json::from_slice(&fs::read(folder.join(format!("{name}.json")))?)?)
+    Ok(serde_json::from_slice(&fs::read(golden_folder().join(format!("{name}.json")))?)?)
+}
+
+fn golden_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/master")
 }
 
 #[tokio::test]
@@ -133,6 +136,9 @@ async fn jsonp_gzip_and_head() -> TestResult {
     let answer = fixture.get("/state?jsonp=callback").await?;
     assert_eq!(answer.header("Content-Type"), Some("text/javascript"));
     assert!(answer.text().starts_with("callback({\"version\"") && answer.text().ends_with("})"));
+    let recorded = fs::read_to_string(golden_folder().join("GET_state_jsonp.raw"))?;
+    assert!(recorded.contains("\r\nContent-Type: text/javascript\r\n"));
+    assert!(recorded.contains("\r\n\r\ncb({") && recorded.ends_with("})"), "as we do");
     let mut client = fixture.client().await?;
     let request = b"HEAD /metrics/snapshot HTTP/1.1\r\nHost: x\r\n\r\n";
     let head = client.request(request).await?;
@@ -143,6 +149,44 @@ async fn jsonp_gzip_and_head() -> TestResult {
     assert_eq!(packed.header("Content-Encoding"), Some("gzip"));
     let plain = crate::http::compression::decompress(&packed.body, 1 << 20)?;
     assert!(plain.starts_with(b"{\""));
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_json_endpoint_makes_a_script() -> TestResult {
+    let fixture = Fixture::start().await?;
+    for path in [
+        "/state",
+        "/state-summary",
+        "/slaves",
+        "/frameworks",
+        "/tasks",
+        "/roles",
+        "/flags",
+        "/version",
+        "/weights",
+        "/quota",
+        "/maintenance/schedule",
+        "/maintenance/status",
+        "/metrics/snapshot",
+        "/system/stats.json",
+        "/files/debug",
+        "/__processes__",
+        "/hierarchical-allocator(1)/offer_constraints_debug",
+    ] {
+        let answer = fixture.get(&format!("{path}?jsonp=$a.b_1")).await?;
+        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(answer.header("Content-Type"), Some("text/javascript"), "{path}");
+        let text = answer.text();
+        let json = text.strip_prefix("$a.b_1(").and_then(|rest| rest.strip_suffix(")"));
+        serde_json::from_str::<Value>(json.ok_or_else(|| format!("{path}: {text}"))?)?;
+
+        for name in ["", "alert(1)//", "a%3Bb", "a[0]", "%3Cscript%3E", "a%0A"] {
+            let refused = fixture.get(&format!("{path}?jsonp={name}")).await?;
+            assert_eq!(refused.status, 400, "{path} {name}");
+            assert!(refused.text().contains("'jsonp'"), "{path}: {}", refused.text());
+        }
+    }
     Ok(())
 }
 
