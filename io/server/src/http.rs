@@ -28,7 +28,7 @@ pub use media::ContentType;
 pub use query::Query;
 pub use request::Request;
 pub use response::{Rendered, Response};
-pub use shared::{Shared, SharedBody};
+pub use shared::{Coding, Shared, SharedBody};
 pub use stream::{StreamBody, StreamSender};
 
 /// The largest request body that is read, before and after decompression; a bigger one gets 413.

@@ -38,11 +38,11 @@ impl JsonWriter {
     }
 
     /// Puts out the rest of a streamed document.
-    pub fn finish(mut self) {
-        if let Some(output) = &mut self.output
+    pub fn finish(self) {
+        if let Some(output) = self.output
             && !self.abandoned
         {
-            output.push(self.out);
+            output.finish(self.out);
         }
     }
 

@@ -39,6 +39,12 @@ impl Callback {
         script
     }
 
+    /// Makes what is rendered piece by piece the call.
+    #[must_use]
+    pub fn enclose(&self, output: super::shared::Output) -> super::shared::Output {
+        output.enclosed(self.before(), AFTER)
+    }
+
     fn before(&self) -> Vec<u8> {
         format!("{}(", self.0).into_bytes()
     }

@@ -12,7 +12,9 @@ use super::compression::{DecompressError, decompress};
 use super::connection::ConnectionHandle;
 use super::media::{ContentType, accepts_encoding};
 use super::query::Query;
-use super::{DRAIN_TIMEOUT, REQUEST_BODY_BYTES_MAX, REQUEST_STALL_TIMEOUT, Response};
+use super::{
+    Callback, Coding, DRAIN_TIMEOUT, REQUEST_BODY_BYTES_MAX, REQUEST_STALL_TIMEOUT, Response,
+};
 
 /// One HTTP request.
 #[derive(Debug)]
@@ -54,6 +56,21 @@ impl Request {
     #[must_use]
     pub fn accepts_gzip(&self) -> bool {
         accepts_encoding(self.header(header::ACCEPT_ENCODING), "gzip")
+    }
+
+    /// What a large answer is to be sent as.
+    #[must_use]
+    pub fn accepted_coding(&self) -> Coding {
+        if self.accepts_gzip() { Coding::Gzip } else { Coding::Identity }
+    }
+
+    /// The function that a script is to call with the JSON asked for; none if plain JSON is wanted.
+    ///
+    /// # Errors
+    /// 400 when it is no name of a function.
+    pub fn callback(&self) -> Result<Option<Callback>, Response> {
+        let callback = self.query.get("jsonp").map(Callback::parse).transpose();
+        callback.map_err(|error| Response::bad_request(error.to_string()))
     }
 
     /// Whether this is a read: `GET`, or `HEAD`, which is answered as `GET` without the body.

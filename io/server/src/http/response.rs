@@ -11,13 +11,14 @@ use hyper::{Method, StatusCode};
 
 use super::compression::{GZIP_BYTES_MIN, compress};
 use super::connection::InFlight;
-use super::shared::{GivenUp, SharedBody};
+use super::shared::{Coding, GivenUp, SharedBody};
 use super::stream::StreamBody;
 use super::{Callback, ContentType};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript");
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
 /// Bodies from here on are compressed on a thread that may block.
 const INLINE_GZIP_BYTES_MAX: usize = 64 * 1024;
@@ -101,8 +102,24 @@ impl Response {
     /// 200 with a large body in one of the encodings of the v1 APIs, sent while it is rendered.
     #[must_use]
     pub fn shared(content_type: ContentType, body: SharedBody) -> Self {
-        Self { status: StatusCode::OK, headers: Box::default(), body: Body::Shared(body) }
-            .with(header::CONTENT_TYPE, HeaderValue::from_static(content_type.as_str()))
+        Self::large(body, HeaderValue::from_static(content_type.as_str()))
+    }
+
+    /// The same with JavaScript, which calls a function with JSON.
+    #[must_use]
+    pub fn shared_script(body: SharedBody) -> Self {
+        Self::large(body, JAVASCRIPT)
+    }
+
+    fn large(body: SharedBody, kind: HeaderValue) -> Self {
+        let coding = body.coding();
+        let response =
+            Self { status: StatusCode::OK, headers: Box::default(), body: Body::Shared(body) }
+                .with(header::CONTENT_TYPE, kind);
+        match coding {
+            Coding::Identity => response,
+            Coding::Gzip => response.with(header::CONTENT_ENCODING, GZIP),
+        }
     }
 
     /// 200 with bytes of no known kind.
@@ -212,7 +229,7 @@ async fn encode(rendered: Arc<Rendered>, accepts_gzip: bool, headers: &mut Heade
     };
     match packed {
         Some(packed) => {
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            headers.insert(header::CONTENT_ENCODING, GZIP);
             packed
         }
         None => rendered.plain().clone(),

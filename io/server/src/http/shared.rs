@@ -3,6 +3,11 @@
 //! A body is rendered from something that does not change, such as a snapshot, so it can be rendered
 //! again at any time. That is how a reader who falls behind goes on: on its own, from where it is.
 
+mod output;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
+
+pub use self::output::{Coding, Output};
 
 /// How large the pieces are in which a body is rendered.
 pub const CHUNK_BYTES: usize = 128 * 1024;
@@ -33,27 +40,6 @@ static RENDERINGS: Semaphore = Semaphore::const_new(RENDERINGS_MAX);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the body was given up")]
 pub struct GivenUp;
-
-/// Where a rendering puts its pieces.
-#[derive(Debug)]
-pub struct Output {
-    shared: Arc<Shared>,
-    /// How many bytes are left out at the beginning, because the reader has them already.
-    skip: usize,
-}
-
-impl Output {
-    /// Puts out a piece, and waits while readers are too far behind. False when nobody reads any more:
-    /// the rest need not be rendered.
-    pub fn push(&mut self, mut chunk: Vec<u8>) -> bool {
-        if self.skip >= chunk.len() {
-            self.skip -= chunk.len();
-            return self.shared.lock().has_followers();
-        }
-        chunk.drain(..std::mem::take(&mut self.skip));
-        self.shared.push(chunk.into())
-    }
-}
 
 type Render = dyn Fn(Output) + Send + Sync;
 
@@ -138,6 +124,7 @@ pub struct Shared {
     window: Mutex<Window>,
     room: Condvar,
     render: Arc<Render>,
+    coding: Coding,
 }
 
 impl fmt::Debug for Shared {
@@ -148,15 +135,18 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     /// Begins to render a body for a first reader, on a thread that may block. `render` writes it, possibly
-    /// several times and each time the same. To be called inside a tokio runtime.
+    /// several times and each time the same, and finishes it. To be called inside a tokio runtime.
     #[must_use]
-    pub fn start(render: impl Fn(Output) + Send + Sync + 'static) -> (Arc<Self>, SharedBody) {
-        Self::start_from(Arc::new(render), 0)
+    pub fn start(
+        coding: Coding,
+        render: impl Fn(Output) + Send + Sync + 'static,
+    ) -> (Arc<Self>, SharedBody) {
+        Self::start_from(Arc::new(render), coding, 0)
     }
 
-    /// The same for a reader that has the first `skip` bytes.
-    fn start_from(render: Arc<Render>, skip: usize) -> (Arc<Self>, SharedBody) {
-        let own = Arc::new(Self { window: Mutex::default(), room: Condvar::new(), render });
+    /// The same for a reader that has the first `skip` bytes, as they are coded.
+    fn start_from(render: Arc<Render>, coding: Coding, skip: usize) -> (Arc<Self>, SharedBody) {
+        let own = Arc::new(Self { window: Mutex::default(), room: Condvar::new(), render, coding });
         let body = own.add_reader(&mut own.lock(), skip);
         let shared = Arc::clone(&own);
         tokio::spawn(async move {
@@ -164,9 +154,8 @@ impl Shared {
             let Ok(_permit) = RENDERINGS.acquire().await else { return };
             let rendering = tokio::task::spawn_blocking(move || {
                 // However it ends, a panic included, readers are told.
-                let ended = Ended(Arc::clone(&shared));
-                (shared.render)(Output { shared: Arc::clone(&shared), skip });
-                ended.well();
+                let _ended = Ended(Arc::clone(&shared));
+                (shared.render)(Output::new(Arc::clone(&shared), skip));
             });
             let _ = rendering.await;
         });
@@ -192,6 +181,13 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, Window> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All has been put out.
+    fn finish(&self) {
+        let mut window = self.lock();
+        window.finished = true;
+        window.wake_all();
     }
 
     fn push(&self, chunk: Bytes) -> bool {
@@ -221,14 +217,8 @@ impl Shared {
     }
 }
 
-/// Tells readers when a rendering has ended.
+/// Tells readers when a rendering has ended without being finished.
 struct Ended(Arc<Shared>);
-
-impl Ended {
-    fn well(self) {
-        self.0.lock().finished = true;
-    }
-}
 
 impl Drop for Ended {
     fn drop(&mut self) {
@@ -250,6 +240,12 @@ pub struct SharedBody {
 }
 
 impl SharedBody {
+    /// What the pieces are.
+    #[must_use]
+    pub fn coding(&self) -> Coding {
+        self.shared.coding
+    }
+
     /// The next piece, or the end.
     pub fn poll_chunk(
         &mut self,
@@ -289,7 +285,8 @@ impl SharedBody {
     }
 
     fn go_on_alone(&mut self) {
-        let (_, body) = Shared::start_from(Arc::clone(&self.shared.render), self.taken);
+        let render = Arc::clone(&self.shared.render);
+        let (_, body) = Shared::start_from(render, self.shared.coding, self.taken);
         // Dropping what stood here leaves the common body.
         *self = body;
     }
@@ -299,113 +296,5 @@ impl Drop for SharedBody {
     fn drop(&mut self) {
         self.shared.lock().readers.remove(&self.id);
         self.shared.room.notify_one();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-
-    const CHUNKS: u32 = 400;
-
-    /// A body of numbered pieces with its first reader, and how often it was rendered.
-    fn body() -> (Arc<Shared>, SharedBody, Arc<AtomicUsize>) {
-        let count = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&count);
-        let (shared, first) = Shared::start(move |mut output: Output| {
-            counted.fetch_add(1, Ordering::Relaxed);
-            for number in 0..CHUNKS {
-                if !output.push(number.to_le_bytes().repeat(256)) {
-                    return;
-                }
-            }
-        });
-        (shared, first, count)
-    }
-
-    fn expected() -> Vec<u8> {
-        (0..CHUNKS).flat_map(|number| number.to_le_bytes().repeat(256)).collect()
-    }
-
-    async fn read(mut body: SharedBody, pause: Duration) -> Result<Vec<u8>, GivenUp> {
-        let mut all = Vec::new();
-        while let Some(chunk) = poll_fn(|context| body.poll_chunk(context)).await {
-            all.extend_from_slice(&chunk?);
-            if !pause.is_zero() {
-                tokio::time::sleep(pause).await;
-            }
-        }
-        Ok(all)
-    }
-
-    #[tokio::test]
-    async fn equal_readers_share_one_rendering() -> Result<(), Box<dyn std::error::Error>> {
-        let (shared, first, count) = body();
-        let others: Vec<_> = (0..9).filter_map(|_| shared.join()).collect();
-        assert_eq!(others.len(), 9);
-        let tasks: Vec<_> = others
-            .into_iter()
-            .chain([first])
-            .map(|body| tokio::spawn(read(body, Duration::ZERO)))
-            .collect();
-        for task in tasks {
-            assert_eq!(task.await??, expected());
-        }
-        assert_eq!(count.load(Ordering::Relaxed), 1);
-        assert!(shared.join().is_none(), "its beginning is gone");
-        Ok(())
-    }
-
-    #[tokio::test]
-    async fn a_slow_reader_goes_on_alone_and_gets_the_same()
-    -> Result<(), Box<dyn std::error::Error>> {
-        let (shared, quick, count) = body();
-        let slow = shared.join().ok_or("joins")?;
-        let quick = tokio::spawn(read(quick, Duration::ZERO));
-        let slow = tokio::spawn(read(slow, Duration::from_millis(3)));
-        assert_eq!(quick.await??, expected());
-        assert_eq!(slow.await??, expected());
-        assert_eq!(count.load(Ordering::Relaxed), 2);
-        Ok(())
-    }
-
-    #[tokio::test]
-    async fn a_reader_that_stands_still_is_waited_for_once()
-    -> Result<(), Box<dyn std::error::Error>> {
-        let (shared, quick, _) = body();
-        let still = shared.join().ok_or("joins")?;
-        assert_eq!(tokio::spawn(read(quick, Duration::ZERO)).await??, expected());
-        // The one pause was when the window was full; the rest was rendered as if it were not there.
-        assert!(shared.lock().readers[&still.id].left_behind);
-        assert!(shared.lock().lag < LAG_MAX);
-        assert_eq!(shared.lock().readers[&still.id].position, 0);
-        assert_eq!(read(still, Duration::ZERO).await?, expected());
-        Ok(())
-    }
-
-    #[tokio::test]
-    async fn a_rendering_without_readers_ends() -> Result<(), Box<dyn std::error::Error>> {
-        let (shared, reader, count) = body();
-        drop(reader);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while Arc::strong_count(&shared) > 1 && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        assert_eq!(Arc::strong_count(&shared), 1, "the rendering let go");
-        assert!(count.load(Ordering::Relaxed) <= 1);
-        assert!(shared.lock().chunks.len() <= WINDOW_CHUNKS_MAX);
-        Ok(())
-    }
-
-    #[tokio::test]
-    async fn a_rendering_that_fails_is_no_end() {
-        let (_, reader) = Shared::start(|mut output: Output| {
-            output.push(vec![1]);
-            std::panic::resume_unwind(Box::new("it failed"));
-        });
-        assert_eq!(read(reader, Duration::ZERO).await, Err(GivenUp));
     }
 }

@@ -16,7 +16,7 @@ use super::commands::{Answer, Command, PendingStream};
 use super::daemon::Daemon;
 use super::endpoint::{Endpoint, MASTER_ACTOR, Read};
 use super::leadership::Leadership;
-use super::reads::{Key, ReadBody};
+use super::reads::{Key, ReadBody, Wire};
 use super::render::{self, Process};
 use super::term::Term;
 use super::{explain, legacy, operator_api, scheduler_api};
@@ -127,19 +127,24 @@ impl MasterHandler {
         let process = Arc::clone(&self.process);
         let query = &request.query;
         let text = |name: &str| query.get(name).map(str::to_owned);
+        let callback = match request.callback() {
+            Ok(callback) => callback,
+            Err(refusal) => return Ok(refusal),
+        };
         let body = match read {
             Read::State => {
+                let is_script = callback.is_some();
+                let wire = Wire { coding: request.accepted_coding(), callback };
                 let again = Arc::clone(&process);
                 let whole = move |it: &_| render::state(it, &process);
-                if query.get("jsonp").is_some() {
-                    term.reads.cached(Key::Legacy(read), whole).await
-                } else {
-                    let pieces = move |it: &_, output| render::stream_state(it, &again, output);
-                    match term.reads.large(Key::Legacy(read), whole, pieces).await? {
-                        ReadBody::Whole(body) => Ok(body),
-                        ReadBody::Shared(body) => {
-                            return Ok(Response::shared(ContentType::Json, body));
-                        }
+                let pieces = move |it: &_, output| render::stream_state(it, &again, output);
+                match term.reads.large(Key::Legacy(read), wire, whole, pieces).await? {
+                    ReadBody::Whole(body) => Ok(body),
+                    ReadBody::Shared(body) if is_script => {
+                        return Ok(Response::shared_script(body));
+                    }
+                    ReadBody::Shared(body) => {
+                        return Ok(Response::shared(ContentType::Json, body));
                     }
                 }
             }

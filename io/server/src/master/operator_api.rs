@@ -15,7 +15,7 @@ use super::calls;
 use super::commands::{Answer, Command};
 use super::handler::{MasterHandler, http_response, plain};
 use super::metrics;
-use super::reads::{Key, ReadBody, render_apart};
+use super::reads::{Key, ReadBody, Wire, render_apart};
 use super::render::{self, View};
 use crate::event_loop::Stopped;
 use crate::http::{ContentType, Rendered, Request, Response};
@@ -177,7 +177,8 @@ async fn perform(
                 render::stream_view(snapshot, view, content_type, output);
             };
             let key = Key::Operator(view, content_type);
-            Ok(match handler.term()?.reads.large(key, render, pieces).await? {
+            let wire = Wire { coding: request.accepted_coding(), callback: None };
+            Ok(match handler.term()?.reads.large(key, wire, render, pieces).await? {
                 ReadBody::Whole(body) => Response::content(content_type, body),
                 ReadBody::Shared(body) => Response::shared(content_type, body),
             })

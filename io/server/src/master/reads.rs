@@ -15,7 +15,7 @@ use super::endpoint::Read;
 use super::render::View;
 use crate::event_loop::{Inputs, Stopped};
 use crate::http::shared::Output;
-use crate::http::{ContentType, Rendered, Shared, SharedBody};
+use crate::http::{Callback, Coding, ContentType, Rendered, Shared, SharedBody};
 
 /// From so many agents and tasks on, the state is sent while it is rendered instead of being kept whole.
 const LARGE_OBJECTS_MIN: usize = 4000;
@@ -36,6 +36,12 @@ pub(super) enum Key {
 /// waits instead of rendering the same.
 type Slot = tokio::sync::Mutex<Option<(u64, Arc<Rendered>)>>;
 
+/// What is sent to all readers alike.
+type SentAs = (Key, Coding);
+
+/// Where readers who come together find what they share, once it is there.
+type Gathered = watch::Receiver<Option<Arc<Shared>>>;
+
 /// Reads the state.
 #[derive(Debug)]
 pub(super) struct Reads {
@@ -44,9 +50,9 @@ pub(super) struct Reads {
     hits: AtomicU64,
     /// Whether the state was large when it was last read.
     is_large: AtomicBool,
-    gatherings: Mutex<BTreeMap<Key, watch::Receiver<Option<Arc<Shared>>>>>,
+    gatherings: Mutex<BTreeMap<SentAs, Gathered>>,
     /// What is being sent, with the version of the state that it shows.
-    sending: Mutex<BTreeMap<Key, (u64, Weak<Shared>)>>,
+    sending: Mutex<BTreeMap<SentAs, (u64, Weak<Shared>)>>,
 }
 
 /// The body of an answer.
@@ -58,10 +64,19 @@ pub(super) enum ReadBody {
     Shared(SharedBody),
 }
 
+/// How an answer that may be large is put on the wire.
+#[derive(Clone, Debug)]
+pub(super) struct Wire {
+    /// What a large one is sent as.
+    pub coding: Coding,
+    /// The function that a script is to call with it.
+    pub callback: Option<Callback>,
+}
+
 /// Readers of one thing who come together. Dropped by the first of them, however it fares.
 struct Gathering<'a> {
     reads: &'a Reads,
-    key: Key,
+    key: SentAs,
     result: watch::Sender<Option<Arc<Shared>>>,
 }
 
@@ -166,22 +181,29 @@ impl Reads {
     }
 
     /// The same for what may be too large to keep: then it is sent while `pieces` renders it, once for all
-    /// who ask at about the same time.
+    /// who ask at about the same time and in the same coding. Scripts call a function that the reader names, so
+    /// each is rendered for its reader.
     pub(super) async fn large(
         &self,
         key: Key,
+        wire: Wire,
         whole: impl FnOnce(&Snapshot) -> Vec<u8> + Send + 'static,
         pieces: impl Fn(&Snapshot, Output) + Send + Sync + 'static,
     ) -> Result<ReadBody, Stopped> {
-        if !self.is_large.load(Ordering::Relaxed) {
+        let Wire { coding, callback } = wire;
+        if callback.is_some() || !self.is_large.load(Ordering::Relaxed) {
             let snapshot = self.snapshot().await?;
             if !is_large(&snapshot) {
                 return Ok(ReadBody::Whole(self.cached_of(key, snapshot, whole).await?));
             }
             self.is_large.store(true, Ordering::Relaxed);
+            if let Some(callback) = callback {
+                let render = move |output| pieces(&snapshot, callback.enclose(output));
+                return Ok(ReadBody::Shared(Shared::start(coding, render).1));
+            }
         }
         let gathering = loop {
-            let mut result = match self.gather(key) {
+            let mut result = match self.gather((key, coding)) {
                 Ok(gathering) => break gathering,
                 Err(result) => result,
             };
@@ -194,19 +216,19 @@ impl Reads {
         };
         tokio::time::sleep(GATHERING).await;
         // Whoever comes after the snapshot must see a later one.
-        lock(&self.gatherings).remove(&key);
+        lock(&self.gatherings).remove(&(key, coding));
         let snapshot = self.snapshot().await?;
         if !is_large(&snapshot) {
             self.is_large.store(false, Ordering::Relaxed);
             return Ok(ReadBody::Whole(self.cached_of(key, snapshot, whole).await?));
         }
-        let (shared, body) = self.send(key, snapshot, pieces);
+        let (shared, body) = self.send((key, coding), snapshot, pieces);
         gathering.result.send_replace(Some(shared));
         Ok(ReadBody::Shared(body))
     }
 
     /// Makes the caller the first of a gathering, or gives the result of one that has begun.
-    fn gather(&self, key: Key) -> Result<Gathering<'_>, watch::Receiver<Option<Arc<Shared>>>> {
+    fn gather(&self, key: SentAs) -> Result<Gathering<'_>, Gathered> {
         let mut gatherings = lock(&self.gatherings);
         if let Some(result) = gatherings.get(&key) {
             return Err(result.clone());
@@ -219,7 +241,7 @@ impl Reads {
     /// Joins those to whom the same state is being sent, or begins to send it.
     fn send(
         &self,
-        key: Key,
+        key: SentAs,
         snapshot: Arc<Snapshot>,
         pieces: impl Fn(&Snapshot, Output) + Send + Sync + 'static,
     ) -> (Arc<Shared>, SharedBody) {
@@ -232,7 +254,7 @@ impl Reads {
             return (shared, body);
         }
         let version = snapshot.version;
-        let (shared, body) = Shared::start(move |output| pieces(&snapshot, output));
+        let (shared, body) = Shared::start(key.1, move |output| pieces(&snapshot, output));
         sending.insert(key, (version, Arc::downgrade(&shared)));
         (shared, body)
     }

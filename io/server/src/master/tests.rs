@@ -2,6 +2,7 @@
 
 mod client;
 mod errors;
+mod large;
 mod lifecycle;
 mod policy;
 mod reads;
@@ -92,34 +93,39 @@ struct FakeAgent {
 
 const AGENT_ACTOR: &str = "slave(1)";
 
+/// What an agent on `node` says to register.
+fn registration(node: &Node) -> Result<RegisterSlaveMessage, Box<dyn std::error::Error>> {
+    let total = Resources::parse("cpus:4;mem:2048;disk:1024;ports:[31000-32000]", "*")?;
+    Ok(RegisterSlaveMessage {
+        slave: AgentInfo {
+            hostname: "127.0.0.1".to_owned(),
+            port: Some(node.address().port().into()),
+            resources: total.to_wire_pre_refinement()?,
+            checkpoint: Some(true),
+            ..Default::default()
+        },
+        version: Some("1.12.0".to_owned()),
+        agent_capabilities: ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT"]
+            .into_iter()
+            .map(|name| {
+                let json = format!("{{\"type\":\"{name}\"}}");
+                protocol::mesos::agent_info::Capability::from_json(
+                    json.as_bytes(),
+                    protocol::Names::V1,
+                )
+            })
+            .collect::<Result<_, _>>()?,
+        ..Default::default()
+    })
+}
+
 impl FakeAgent {
     /// Registers, and waits until the master says so.
     async fn register(fixture: &Fixture) -> Result<Self, Box<dyn std::error::Error>> {
         let (node, incoming) = Node::bind(NodeOptions::default()).await?;
         node.register_actor(AGENT_ACTOR);
         let mut agent = Self { node, incoming, id: AgentId::default() };
-        let total = Resources::parse("cpus:4;mem:2048;disk:1024;ports:[31000-32000]", "*")?;
-        let message = RegisterSlaveMessage {
-            slave: AgentInfo {
-                hostname: "127.0.0.1".to_owned(),
-                port: Some(agent.node.address().port().into()),
-                resources: total.to_wire_pre_refinement()?,
-                checkpoint: Some(true),
-                ..Default::default()
-            },
-            version: Some("1.12.0".to_owned()),
-            agent_capabilities: ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT"]
-                .into_iter()
-                .map(|name| {
-                    let json = format!("{{\"type\":\"{name}\"}}");
-                    protocol::mesos::agent_info::Capability::from_json(
-                        json.as_bytes(),
-                        protocol::Names::V1,
-                    )
-                })
-                .collect::<Result<_, _>>()?,
-            ..Default::default()
-        };
+        let message = registration(&agent.node)?;
         agent.send(fixture, "mesos.internal.RegisterSlaveMessage", &message);
         let registered: SlaveRegisteredMessage =
             agent.receive("mesos.internal.SlaveRegisteredMessage").await?;

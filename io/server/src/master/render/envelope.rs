@@ -95,7 +95,12 @@ impl Envelope {
                 json.end_object();
                 json.finish();
             }
-            Self::Parts(mut parts) => parts.put_out(),
+            Self::Parts(mut parts) => {
+                parts.put_out();
+                if !parts.abandoned {
+                    parts.output.finish(Vec::new());
+                }
+            }
             Self::Protobuf(_) => {}
         }
     }

@@ -82,7 +82,7 @@ pub(in crate::master) fn stream_view(
     snapshot: &Snapshot,
     wanted: View,
     content_type: ContentType,
-    mut output: Output,
+    output: Output,
 ) {
     let (r#type, name, write): (_, _, fn(&mut Envelope, &Snapshot)) = match wanted {
         View::State => (Type::GetState, "get_state", state),
@@ -91,7 +91,7 @@ pub(in crate::master) fn stream_view(
         View::Executors => (Type::GetExecutors, "get_executors", executors),
         View::Tasks => (Type::GetTasks, "get_tasks", tasks),
         View::Roles | View::Weights => {
-            output.push(view(snapshot, wanted, content_type));
+            output.finish(view(snapshot, wanted, content_type));
             return;
         }
     };

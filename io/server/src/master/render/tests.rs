@@ -18,7 +18,7 @@ use resources::Resources;
 use serde_json::Value;
 
 use super::*;
-use crate::http::shared::{CHUNK_BYTES, Output, Shared};
+use crate::http::shared::{CHUNK_BYTES, Coding, Output, Shared};
 use crate::http::{ContentType, Query};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
@@ -304,7 +304,7 @@ fn versions_have_the_fields_of_mesos() -> TestResult {
 async fn streamed(
     render: impl Fn(Output) + Send + Sync + 'static,
 ) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-    let (_, mut body) = Shared::start(render);
+    let (_, mut body) = Shared::start(Coding::Identity, render);
     let mut all = Vec::new();
     while let Some(chunk) = poll_fn(|context| body.poll_chunk(context)).await {
         all.extend_from_slice(&chunk?);

@@ -117,20 +117,36 @@ impl Client {
             if let Some(record) = self.decoded.pop_front() {
                 return Ok(Some(record));
             }
-            let Some(end) = self.received.windows(2).position(|window| window == b"\r\n") else {
-                self.fill().await?;
-                continue;
-            };
-            let size = usize::from_str_radix(std::str::from_utf8(&self.received[..end])?, 16)?;
-            while self.received.len() < end + 2 + size + 2 {
-                self.fill().await?;
+            match self.chunk().await? {
+                None => return Ok(None),
+                Some(chunk) => self.decoded.extend(self.records.decode(&chunk)?),
             }
-            let chunk: Vec<u8> = self.received.drain(..end + 2 + size + 2).collect();
-            if size == 0 {
-                return Ok(None);
-            }
-            self.decoded.extend(self.records.decode(&chunk[end + 2..end + 2 + size])?);
         }
+    }
+
+    /// All of a chunked response that is no stream of records.
+    pub(super) async fn chunks(&mut self) -> Result<Vec<u8>, Failure> {
+        let mut all = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            all.extend_from_slice(&chunk);
+        }
+        Ok(all)
+    }
+
+    /// The next chunk of a chunked response; nothing when it has ended.
+    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        let end = loop {
+            match self.received.windows(2).position(|window| window == b"\r\n") {
+                Some(end) => break end,
+                None => self.fill().await?,
+            }
+        };
+        let size = usize::from_str_radix(std::str::from_utf8(&self.received[..end])?, 16)?;
+        while self.received.len() < end + 2 + size + 2 {
+            self.fill().await?;
+        }
+        let chunk: Vec<u8> = self.received.drain(..end + 2 + size + 2).collect();
+        Ok((size > 0).then(|| chunk[end + 2..end + 2 + size].to_vec()))
     }
 
     /// The next event that is no heartbeat, as JSON.
