@@ -54,17 +54,6 @@ fn reason(error: &SendError) -> String {
     format!("{error}; they are dropped and the subscription ends: subscribe again")
 }
 
-/// The last record of a scheduler that was too slow.
-fn scheduler_error(error: &SendError, content_type: ContentType) -> Bytes {
-    let error = scheduler::event::Error { message: reason(error), ..Default::default() };
-    let event = scheduler::Event {
-        r#type: Some(scheduler::event::Type::Error),
-        error: Some(error),
-        ..Default::default()
-    };
-    record(&event, content_type)
-}
-
 /// The last record of an operator who was too slow. Mesos has no such event, so its type is one that clients skip.
 fn operator_error(error: &SendError, content_type: ContentType) -> Bytes {
     let error = operator::event::Error { message: reason(error), ..Default::default() };
@@ -119,7 +108,9 @@ impl Streams {
             last => last.insert(Encoded::new(event)),
         };
         let record = encoded.record(content_type);
-        self.send(connection, record, scheduler_error);
+        // `ERROR` would be for good: libraries would not subscribe again, while a stream that only ends is opened
+        // anew at once.
+        self.send(connection, record, None);
     }
 
     /// Sends an event to operators.
@@ -132,7 +123,7 @@ impl Streams {
         for connection in connections {
             if let Some(stream) = self.open.get(connection) {
                 let record = encoded.record(stream.content_type);
-                self.send(*connection, record, operator_error);
+                self.send(*connection, record, Some(operator_error));
             }
         }
     }
@@ -142,13 +133,13 @@ impl Streams {
         self.last = None;
     }
 
-    /// Sends a record, or what `farewell` makes as the last one when its reader is too slow. That a stream has
+    /// Sends a record, or what `farewell` makes as the last one, if anything, when its reader is too slow. That a stream has
     /// ended is reported by its body.
     fn send(
         &mut self,
         connection: ConnectionId,
         record: Bytes,
-        farewell: fn(&SendError, ContentType) -> Bytes,
+        farewell: Option<fn(&SendError, ContentType) -> Bytes>,
     ) {
         let Some(stream) = self.open.get(&connection) else { return };
         let Err(error) = stream.sender.send(record) else { return };
@@ -160,7 +151,7 @@ impl Streams {
             SendError::Overflow { .. } => {
                 tracing::warn!(%connection, %error, "dropping a slow subscriber");
                 self.dropped.fetch_add(1, Ordering::Relaxed);
-                sender.give_up(Some(farewell(&error, content_type)));
+                sender.give_up(farewell.map(|farewell| farewell(&error, content_type)));
             }
         }
     }

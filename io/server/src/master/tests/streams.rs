@@ -134,7 +134,7 @@ async fn a_slow_subscriber_is_told_in_protobuf() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_scheduler_that_does_not_read_is_dropped_and_told() -> TestResult {
+async fn a_scheduler_that_does_not_read_is_dropped_and_may_come_back() -> TestResult {
     let fixture = Fixture::start().await?;
     let mut agent = FakeAgent::register(&fixture).await?;
     let mut stuck = Client::connect_narrow(fixture.address()).await?;
@@ -164,13 +164,10 @@ async fn a_scheduler_that_does_not_read_is_dropped_and_told() -> TestResult {
         }
     }
     stuck.head().await?;
-    let mut last = Value::Null;
     while let Some(record) = stuck.record().await? {
-        last = serde_json::from_slice(&record)?;
+        let event: Value = serde_json::from_slice(&record)?;
+        assert_ne!(event["type"], "ERROR", "that would be the end of the framework");
     }
-    assert_eq!(last["type"], "ERROR");
-    let message = last["error"]["message"].as_str().ok_or("no message")?;
-    assert!(message.contains("more than the bound of 67108864"), "{message}");
     Ok(())
 }
 
