@@ -1,6 +1,7 @@
 //! The clusters that benchmarks run on.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use allocator::{
@@ -78,8 +79,8 @@ pub fn framework(number: usize) -> FrameworkId {
     FrameworkId { value: format!("20261122-160000-framework-{number:06}"), ..Default::default() }
 }
 
-pub fn agent(number: usize) -> AgentId {
-    AgentId { value: format!("20261122-160000-agent-S{number:06}"), ..Default::default() }
+pub fn agent(number: usize) -> Arc<AgentId> {
+    Arc::new(AgentId { value: format!("20261122-160000-agent-S{number:06}"), ..Default::default() })
 }
 
 pub fn resources(text: &str) -> Resources {

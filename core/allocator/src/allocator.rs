@@ -75,7 +75,7 @@ pub struct Allocator {
 
 #[derive(Clone, Debug)]
 struct Framework {
-    id: FrameworkId,
+    id: Arc<FrameworkId>,
     /// The id again, as the name by which equal shares are ordered.
     name: Arc<str>,
     /// Added; if not, it was only named as the user of an agent's resources.
@@ -96,7 +96,7 @@ enum Attention {
 
 #[derive(Clone, Debug)]
 struct Agent {
-    id: AgentId,
+    id: Arc<AgentId>,
     profile: AgentProfile,
     /// The scalars of the total.
     amounts: Amounts,
@@ -180,7 +180,7 @@ impl Allocator {
         {
             for (role, client) in &self.frameworks[framework].clients {
                 if let Some(held) = self.agents[agent].held.get(client) {
-                    allocated += &held.allocated_to(role);
+                    allocated += &held.allocated_to(role.as_str());
                 }
             }
         }
@@ -224,7 +224,7 @@ impl Allocator {
         let entry = &mut self.frameworks[framework];
         entry.clients.remove(&role);
         if entry.clients.is_empty() && !entry.is_added {
-            let id = entry.id.clone();
+            let id = Arc::clone(&entry.id);
             self.frameworks.remove(&id);
         }
     }
@@ -370,15 +370,18 @@ fn amounts<'a>(names: &mut Names, resources: impl Iterator<Item = &'a Resource>)
 
 /// Resources by the role that they are allocated to, without it. Those of peers too old to say are
 /// in role `*`.
-fn by_role(resources: &Resources) -> Vec<(String, Resources)> {
-    let role = |resource: &Resource| resource.allocation_role().unwrap_or("*").to_owned();
+fn by_role(resources: &Resources) -> Vec<(Arc<str>, Resources)> {
+    let role = |resource: &Resource| match resource.shared_allocation_role() {
+        Some(role) => Arc::clone(role),
+        None => Arc::from(resources::role::UNRESERVED),
+    };
     let mut entries = resources.iter();
     let Some(first) = entries.next() else { return Vec::new() };
     // Offers and tasks are in one role each.
     if entries.all(|resource| resource.allocation_role() == first.allocation_role()) {
         return vec![(role(first), resources.unallocated())];
     }
-    let mut roles: BTreeMap<String, Vec<Resource>> = BTreeMap::new();
+    let mut roles: BTreeMap<Arc<str>, Vec<Resource>> = BTreeMap::new();
     for resource in resources {
         roles.entry(role(resource)).or_default().push(resource.clone());
     }

@@ -152,11 +152,11 @@ pub struct InverseOfferStatus {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Allocation {
     /// Who gets them.
-    pub framework: FrameworkId,
+    pub framework: Arc<FrameworkId>,
     /// The role they are allocated to.
-    pub role: String,
+    pub role: Arc<str>,
     /// Where they are.
-    pub agent: AgentId,
+    pub agent: Arc<AgentId>,
     /// What they are, each with `allocation_info.role` set to `role`.
     pub resources: Resources,
 }

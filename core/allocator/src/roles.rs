@@ -238,6 +238,11 @@ impl RoleTree {
         self.roles[role].path.as_deref().unwrap_or_default()
     }
 
+    /// The same, for whoever keeps it.
+    pub(crate) fn shared_path(&self, role: RoleIndex) -> Arc<str> {
+        self.roles[role].path.clone().unwrap_or_default()
+    }
+
     /// Whether the role has a `/` in its path.
     pub(crate) fn is_hierarchical(&self, role: RoleIndex) -> bool {
         self.roles[role].parent != Some(self.root)

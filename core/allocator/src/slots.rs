@@ -1,7 +1,10 @@
 //! Dense tables: a small index in place of a name, so that the inner loops compare and look up integers.
 
-use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::marker::PhantomData;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
 
 /// A position in a [`Slab`].
 pub(crate) trait Slot: Copy + Ord {
@@ -118,29 +121,31 @@ impl<I: Slot, V> std::ops::IndexMut<I> for Slab<I, V> {
 }
 
 /// A [`Slab`] whose values also have a name.
+///
+/// Names are long and begin alike, so they are found by hash. They are never walked.
 #[derive(Clone, Debug)]
 pub(crate) struct Named<K, I, V> {
-    names: BTreeMap<K, I>,
+    names: IndexMap<Arc<K>, I>,
     values: Slab<I, V>,
 }
 
-impl<K: Ord + Clone, I: Slot, V> Named<K, I, V> {
+impl<K: Hash + Eq, I: Slot, V> Named<K, I, V> {
     pub(crate) fn new() -> Self {
-        Self { names: BTreeMap::new(), values: Slab::new() }
+        Self { names: IndexMap::new(), values: Slab::new() }
     }
 
     pub(crate) fn find(&self, name: &K) -> Option<I> {
         self.names.get(name).copied()
     }
 
-    pub(crate) fn insert(&mut self, name: K, value: V) -> I {
+    pub(crate) fn insert(&mut self, name: Arc<K>, value: V) -> I {
         let index = self.values.insert(value);
         self.names.insert(name, index);
         index
     }
 
     pub(crate) fn remove(&mut self, name: &K) -> Option<V> {
-        let index = self.names.remove(name)?;
+        let index = self.names.swap_remove(name)?;
         self.values.remove(index)
     }
 

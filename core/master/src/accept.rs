@@ -32,7 +32,7 @@ pub(crate) struct Acceptance {
     pub(crate) framework_id: Arc<FrameworkId>,
     pub(crate) agent_id: Arc<AgentId>,
     /// The role that the offers are allocated to.
-    pub(crate) role: String,
+    pub(crate) role: Arc<str>,
     /// What the offers held.
     offered: Resources,
     /// What no operation has used yet, in the form that the operations so far gave it.
@@ -79,7 +79,7 @@ impl Master {
             let acceptance = acceptance.get_or_insert_with(|| Acceptance {
                 framework_id: Arc::clone(&offer.framework_id),
                 agent_id: Arc::clone(&offer.agent_id),
-                role: offer.role.clone(),
+                role: Arc::clone(&offer.role),
                 offered: Resources::new(),
                 remaining: Resources::new(),
                 shared: Resources::new(),

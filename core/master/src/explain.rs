@@ -153,7 +153,7 @@ impl Master {
         let offers =
             framework.offers.keys().filter_map(|id| self.offers.get(id).map(|it| (id, it)));
         offers
-            .filter(|(_, offer)| offer.role == role)
+            .filter(|(_, offer)| *offer.role == *role)
             .map(|(id, offer)| ((**id).clone(), (*offer.agent_id).clone()))
             .collect()
     }

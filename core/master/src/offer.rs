@@ -31,7 +31,7 @@ pub(crate) struct OutstandingOffer {
     pub(crate) id: Arc<OfferId>,
     pub(crate) framework_id: Arc<FrameworkId>,
     pub(crate) agent_id: Arc<AgentId>,
-    pub(crate) role: String,
+    pub(crate) role: Arc<str>,
     /// Allocated to `role`.
     pub(crate) resources: Resources,
     timer: Option<TimerKey>,
@@ -60,7 +60,7 @@ impl OutstandingOffer {
             unavailability: agent.unavailability.as_deref().cloned(),
             executor_ids: executors.unwrap_or_default(),
             allocation_info: Some(AllocationInfo {
-                role: Some(self.role.clone()),
+                role: Some(self.role.as_ref().to_owned()),
                 ..Default::default()
             }),
             ..Default::default()
@@ -87,9 +87,8 @@ impl Master {
         self.last_allocation = self.now;
         self.metrics.add(Counter::AllocationRuns);
         let allocations = self.allocator.allocate(self.now);
-        let by_framework = crate::group(
-            allocations.into_iter().map(|allocation| (allocation.framework.clone(), allocation)),
-        );
+        let by_framework =
+            crate::group(allocations.into_iter().map(|it| (Arc::clone(&it.framework), it)));
         for (framework_id, allocations) in by_framework {
             let mut offers = Vec::new();
             for allocation in allocations {
@@ -111,7 +110,7 @@ impl Master {
     fn make_offer(
         &mut self,
         framework_id: &FrameworkId,
-        role: String,
+        role: Arc<str>,
         agent_id: &AgentId,
         resources: Resources,
     ) -> Option<(Offer, Pid)> {

@@ -257,6 +257,12 @@ impl Resource {
         self.allocation.as_deref()
     }
 
+    /// The same, for whoever keeps it.
+    #[must_use]
+    pub fn shared_allocation_role(&self) -> Option<&Arc<str>> {
+        self.allocation.as_ref()
+    }
+
     #[must_use]
     pub fn is_revocable(&self) -> bool {
         self.key.revocable

@@ -1,6 +1,7 @@
 //! Agents come, change, and go.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use protocol::mesos::{AgentId, FrameworkId};
 use resources::Resources;
@@ -20,15 +21,15 @@ impl Allocator {
     /// If it was added before.
     pub fn add_agent(
         &mut self,
-        id: &AgentId,
+        id: &Arc<AgentId>,
         profile: AgentProfile,
         used: &[(FrameworkId, Resources)],
     ) {
         assert!(self.agents.find(id).is_none(), "agent {id:?} is added twice");
         let agent = self.agents.insert(
-            id.clone(),
+            Arc::clone(id),
             Agent {
-                id: id.clone(),
+                id: Arc::clone(id),
                 profile: AgentProfile::default(),
                 amounts: Amounts::default(),
                 free: Resources::default(),

@@ -1,6 +1,7 @@
 //! One allocation cycle.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use protocol::time::Timestamp;
 use resources::Resources;
@@ -311,17 +312,17 @@ impl Allocator {
         self.update_idle(agent);
         let index = client;
         let client = self.tree.client(client);
-        let role = self.tree.path(client.role);
-        let resources = resources.allocated_to(role);
+        let role = self.tree.shared_path(client.role);
+        let resources = resources.allocated_to(Arc::clone(&role));
         if let Some(&position) = cycle.positions.get(&(agent, index)) {
             cycle.allocations[position].resources += resources;
             return;
         }
         cycle.allocations.push(Allocation {
-            framework: self.frameworks[client.framework].id.clone(),
-            agent: self.agents[agent].id.clone(),
+            framework: Arc::clone(&self.frameworks[client.framework].id),
+            agent: Arc::clone(&self.agents[agent].id),
             resources,
-            role: role.to_owned(),
+            role,
         });
     }
 }

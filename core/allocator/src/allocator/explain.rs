@@ -202,7 +202,7 @@ impl Allocator {
                     let (share, role_share) = tree.shares(other);
                     let framework = &self.frameworks[tree.client(other).framework];
                     standing.competitors.push(Competitor {
-                        framework: framework.id.clone(),
+                        framework: (*framework.id).clone(),
                         role: tree.path(role).to_owned(),
                         share,
                         role_share,

@@ -131,14 +131,15 @@ impl Allocator {
 
     pub(super) fn find_or_add_framework(&mut self, id: &FrameworkId) -> FrameworkIndex {
         self.frameworks.find(id).unwrap_or_else(|| {
+            let id = Arc::new(id.clone());
             let framework = Framework {
-                id: id.clone(),
+                id: Arc::clone(&id),
                 name: Arc::from(id.value.as_str()),
                 is_added: false,
                 profile: FrameworkProfile::default(),
                 clients: BTreeMap::new(),
             };
-            self.frameworks.insert(id.clone(), framework)
+            self.frameworks.insert(id, framework)
         })
     }
 

@@ -71,8 +71,8 @@ impl Allocator {
                     && maintenance.outstanding.insert(framework)
                 {
                     offers.push(InverseAllocation {
-                        framework: user.id.clone(),
-                        agent: entry.id.clone(),
+                        framework: (*user.id).clone(),
+                        agent: (*entry.id).clone(),
                         unavailability: maintenance.unavailability,
                     });
                 }
@@ -127,7 +127,7 @@ impl Allocator {
         let Some(agent) = self.agents.find(agent) else { return Vec::new() };
         let Some(maintenance) = &self.agents[agent].maintenance else { return Vec::new() };
         let status = |(&framework, &(accepted, at)): (&FrameworkIndex, &(bool, Timestamp))| {
-            InverseOfferStatus { framework: self.frameworks[framework].id.clone(), accepted, at }
+            InverseOfferStatus { framework: (*self.frameworks[framework].id).clone(), accepted, at }
         };
         let mut statuses: Vec<_> = maintenance.answers.iter().map(status).collect();
         statuses.sort_by(|left, right| left.framework.cmp(&right.framework));

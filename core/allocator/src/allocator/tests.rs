@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Message;
@@ -26,8 +27,8 @@ fn framework(name: &str) -> FrameworkId {
     FrameworkId { value: name.to_owned(), ..Default::default() }
 }
 
-fn agent(name: &str) -> AgentId {
-    AgentId { value: name.to_owned(), ..Default::default() }
+fn agent(name: &str) -> Arc<AgentId> {
+    Arc::new(AgentId { value: name.to_owned(), ..Default::default() })
 }
 
 fn resources(text: &str) -> Resources {
@@ -108,7 +109,7 @@ fn everything_free_on_an_agent_goes_in_one_allocation() {
     assert_eq!(allocations.len(), 1);
     let expected = resources("cpus:4;mem:1024;ports:[31000-32000];cpus(dev):2");
     assert_eq!(allocations[0].resources, expected.allocated_to("dev"));
-    assert_eq!(allocations[0].role, "dev");
+    assert_eq!(allocations[0].role, "dev".into());
     assert_eq!(cluster.allocator.available(&agent("A1")), Some(resources("cpus(other):1")));
     assert!(!cluster.allocator.needs_allocation());
     assert_eq!(cluster.allocate(), Vec::<String>::new());
@@ -132,7 +133,7 @@ fn what_a_framework_does_not_use_goes_to_the_next() {
     );
     let allocations = cluster.allocate_whole();
     assert_eq!(allocations.len(), 1);
-    assert_eq!(allocations[0].framework, framework("F2"));
+    assert_eq!(*allocations[0].framework, framework("F2"));
     assert_eq!(allocations[0].resources, rest);
 }
 
@@ -327,11 +328,15 @@ fn agents_bring_the_use_of_frameworks_that_are_not_known_yet() {
     );
     cluster.add_framework("F1", &["a"]);
     let profile = in_roles(&["a"]);
-    cluster.allocator.add_framework(&framework("F2"), profile, &[(agent("A1"), used.clone())]);
+    cluster.allocator.add_framework(
+        &framework("F2"),
+        profile,
+        &[((*agent("A1")).clone(), used.clone())],
+    );
     assert_eq!(cluster.allocator.allocated(&agent("A1"), &framework("F2")), used);
     let allocations = cluster.allocate_whole();
     assert_eq!(allocations.len(), 1);
-    assert_eq!(allocations[0].framework, framework("F1"), "F2 has its share");
+    assert_eq!(*allocations[0].framework, framework("F1"), "F2 has its share");
     assert_eq!(allocations[0].resources, resources("cpus:1;mem:512").allocated_to("a"));
 }
 
@@ -340,7 +345,7 @@ fn a_framework_brings_what_it_uses_on_agents_that_did_not_say() {
     let mut cluster = Cluster::new();
     cluster.add_agent("A1", "cpus:4;mem:1024");
     let used = resources("cpus:4;mem:1024").allocated_to("*");
-    let used = [(agent("A1"), used.clone()), (agent("unknown"), used)];
+    let used = [((*agent("A1")).clone(), used.clone()), ((*agent("unknown")).clone(), used)];
     cluster.allocator.add_framework(&framework("F1"), in_roles(&["*"]), &used);
     assert!(cluster.allocate().is_empty());
     cluster.decline("F1", "A1", None);
@@ -496,7 +501,7 @@ fn operations_change_what_is_held_and_what_the_agent_has() {
     cluster.decline("F1", "A1", Some(60));
     let allocations = cluster.allocate_whole();
     assert_eq!(allocations.len(), 1);
-    assert_eq!(allocations[0].framework, framework("F2"));
+    assert_eq!(*allocations[0].framework, framework("F2"));
     assert_eq!(allocations[0].resources, resources("cpus:3;mem:100").allocated_to("b"));
     assert_eq!(cluster.allocator.available(&agent("A1")), Some(resources("cpus(a):1")));
 }

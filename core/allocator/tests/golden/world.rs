@@ -240,7 +240,7 @@ impl World {
         let id = agent_id(name);
         match self.agents.insert(name.to_owned(), profile.clone()) {
             Some(_) => self.allocator.update_agent(&id, profile),
-            None => self.allocator.add_agent(&id, profile, &[]),
+            None => self.allocator.add_agent(&Arc::new(id), profile, &[]),
         }
     }
 

@@ -225,7 +225,7 @@ impl Master {
         let offers: Vec<_> = framework.offers.keys().cloned().collect();
         self.allocator.update_framework(id, profile);
         for offer in offers {
-            if self.offers.get(&offer).is_some_and(|offer| !new_roles.contains(&offer.role)) {
+            if self.offers.get(&offer).is_some_and(|offer| !new_roles.contains(&*offer.role)) {
                 self.rescind_offer(&offer);
             }
         }

@@ -241,7 +241,7 @@ impl Master {
             return Quantities::new();
         };
         let amounts = offer.resources.quantities();
-        for role in std::iter::once(offer.role.as_str()).chain(role::ancestors(&offer.role)) {
+        for role in std::iter::once(&*offer.role).chain(role::ancestors(&offer.role)) {
             if let Some(held) = held.get_mut(role) {
                 held.saturating_sub_assign(&amounts);
             }

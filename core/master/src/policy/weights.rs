@@ -54,7 +54,7 @@ impl Master {
         self.allocator.update_weights(weights);
         let is_used = |role: &String| {
             self.frameworks.registered.values().any(|framework| framework.roles.contains(role))
-                || self.offers.values().any(|offer| offer.role == *role)
+                || self.offers.values().any(|offer| *offer.role == **role)
         };
         if weights.iter().any(|(role, _)| is_used(role)) {
             let offers: Vec<_> = self.offers.keys().cloned().collect();

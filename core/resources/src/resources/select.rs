@@ -12,14 +12,13 @@ impl Resources {
     /// The resources for which the predicate holds.
     #[must_use]
     pub fn filter(&self, mut predicate: impl FnMut(&Resource) -> bool) -> Self {
-        Self(
-            self.0
-                .iter()
-                .filter(|resource| predicate(resource))
-                .cloned()
-                .collect::<Vec<_>>()
-                .into(),
-        )
+        // Most questions are about all or none.
+        let Some(first) = self.iter().position(|resource| !predicate(resource)) else {
+            return self.clone();
+        };
+        let (before, rest) = (&self.0[..first], &self.0[first + 1..]);
+        let rest = rest.iter().filter(|resource| predicate(resource));
+        Self(before.iter().chain(rest).cloned().collect::<Vec<_>>().into())
     }
 
     /// The sum of the scalars of this name, whoever they are reserved for.
@@ -102,8 +101,8 @@ impl Resources {
 
     /// Everything, marked as allocated to the role.
     #[must_use]
-    pub fn allocated_to(&self, role: &str) -> Self {
-        self.with_allocation(Some(&Arc::from(role)))
+    pub fn allocated_to(&self, role: impl Into<Arc<str>>) -> Self {
+        self.with_allocation(Some(&role.into()))
     }
 
     /// Everything, no longer marked as allocated.
@@ -113,6 +112,9 @@ impl Resources {
     }
 
     fn with_allocation(&self, role: Option<&Arc<str>>) -> Self {
+        if self.iter().all(|resource| resource.allocation.as_ref() == role) {
+            return self.clone();
+        }
         let allocate =
             |resource: &Resource| Resource { allocation: role.cloned(), ..resource.clone() };
         let changed: Vec<_> = self.iter().map(allocate).collect();

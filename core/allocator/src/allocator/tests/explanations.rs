@@ -110,7 +110,7 @@ fn each_agent_counts_for_the_first_reason_that_applies() {
         ]
     );
     cluster.pass(60);
-    assert_eq!(cluster.explain("F1", "a/b").possible.examples, [agent("A8")]);
+    assert_eq!(cluster.explain("F1", "a/b").possible.examples, [(*agent("A8")).clone()]);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn shared_volumes_wait_for_the_next_interval() {
 fn offered_alone(cluster: &Cluster, name: &str, role: &str, on: Option<&AgentId>) -> Vec<AgentId> {
     let mut allocator = cluster.allocator.clone();
     for other in (0..6).map(|number| agent(&format!("A{number}"))) {
-        if on.is_some_and(|on| *on != other) {
+        if on.is_some_and(|on| *on != *other) {
             allocator.deactivate_agent(&other);
         }
     }
@@ -183,7 +183,7 @@ fn offered_alone(cluster: &Cluster, name: &str, role: &str, on: Option<&AgentId>
     }
     let allocations = allocator.allocate(cluster.now).into_iter();
     let mut agents: Vec<_> =
-        allocations.filter(|it| it.framework.value == name).map(|it| it.agent).collect();
+        allocations.filter(|it| it.framework.value == name).map(|it| (*it.agent).clone()).collect();
     agents.sort();
     agents
 }

@@ -46,7 +46,8 @@ impl Shares {
 
     fn allocate(&mut self) {
         for it in self.cluster.allocate_whole() {
-            self.owners.insert(it.agent.value, (it.framework.value, it.role));
+            self.owners
+                .insert(it.agent.value.clone(), (it.framework.value.clone(), it.role.to_string()));
         }
     }
 

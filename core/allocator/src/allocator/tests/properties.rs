@@ -141,7 +141,7 @@ impl Pair {
             now,
             &framework(&client.0),
             &agent(&on),
-            &back.allocated_to(&client.1),
+            &back.allocated_to(client.1.as_str()),
             refuse,
         );
         self.reference.unhold(&on, &client, &back);
@@ -165,8 +165,8 @@ impl Pair {
         self.cluster.allocator.update_allocation(
             &framework(&client.0),
             &agent(&on),
-            &old.allocated_to(&client.1),
-            &new.allocated_to(&client.1),
+            &old.allocated_to(client.1.as_str()),
+            &new.allocated_to(client.1.as_str()),
         );
         self.reference.unhold(&on, &client, &old);
         self.reference.hold(&on, &client, &new);
@@ -291,7 +291,7 @@ impl Pair {
             (!has_fresh && allocator.agents[agent].attention == Attention::Nobody, agent)
         });
         for it in &self.cluster.allocator.clone().allocate(now) {
-            let client = (it.framework.value.clone(), it.role.clone());
+            let client = (it.framework.value.clone(), it.role.to_string());
             let offer = it.resources.unallocated();
             prop_assert!(self.reference.is_active(&client));
             prop_assert!(self.reference.agents[&it.agent.value].active);
@@ -317,7 +317,7 @@ impl Pair {
         let actual: BTreeMap<_, _> = allocations
             .iter()
             .map(|it| {
-                let client = (it.framework.value.clone(), it.role.clone());
+                let client = (it.framework.value.clone(), it.role.to_string());
                 ((it.agent.value.clone(), client), it.resources.unallocated())
             })
             .collect();
@@ -331,7 +331,7 @@ impl Pair {
     fn follow(&mut self) -> Vec<Allocation> {
         let allocations = self.cluster.allocate_whole();
         for it in &allocations {
-            let client = (it.framework.value.clone(), it.role.clone());
+            let client = (it.framework.value.clone(), it.role.to_string());
             self.reference.hold(&it.agent.value, &client, &it.resources.unallocated());
         }
         allocations
@@ -462,7 +462,7 @@ proptest! {
                 cluster.decline(&owner, &on, None);
             }
             for it in cluster.allocate_whole() {
-                owners.insert(it.agent.value, it.framework.value);
+                owners.insert(it.agent.value.clone(), it.framework.value.clone());
             }
             let count = |number| {
                 let name = format!("F{number}");
