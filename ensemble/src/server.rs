@@ -128,8 +128,9 @@ fn spawn(folder: &Path) -> Result<Child, EnsembleError> {
     let log = File::options().create(true).append(true).open(folder.join(LOG)).map_err(failed)?;
     let errors = log.try_clone().map_err(failed)?;
     Command::new("java")
-        // Less memory and a quicker start: many servers run on a machine with few cores.
-        .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+        // A quicker start: many servers run on a machine with few cores. The memory is a limit for tests
+        // with many nodes; most take a tenth of it.
+        .args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
         .args(["-cp", &JARS.join(":"), "org.apache.zookeeper.server.quorum.QuorumPeerMain"])
         .arg(CONFIGURATION)
         .current_dir(folder)

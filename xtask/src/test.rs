@@ -12,6 +12,7 @@ const SIMULATOR_SEEDS: &str = "2000";
 /// Runs every test. Further arguments go to `cargo test`, for instance a filter.
 pub(crate) fn test(arguments: &[&str]) -> Result<()> {
     let python = pymesos()?;
+    zookeeper()?;
     run(cargo(&["build", "--release", "--package", "meseta", "--package", "swarm"]))?;
     let binary = target_folder()?.join("release/meseta");
     let mut all = vec!["test", "--workspace", "--no-fail-fast"];
@@ -85,9 +86,35 @@ fn virtual_environment(folder: &Path) -> Result<()> {
     run(command("python3", &["-m", "venv", &folder]))
 }
 
+/// ZooKeeper's jars and a Java to run them. Tests that need them say so and are skipped without.
+fn zookeeper() -> Result<()> {
+    if Path::new("/usr/share/java/zookeeper.jar").exists() && exists("java", &["-version"]) {
+        return Ok(());
+    }
+    if !can_install() {
+        say("no ZooKeeper: its tests are skipped; on Debian, \
+             `apt-get install zookeeper default-jre-headless`");
+        return Ok(());
+    }
+    run(command("apt-get", &["update", "--quiet"]))?;
+    let packages = [
+        "install",
+        "--quiet",
+        "--yes",
+        "--no-install-recommends",
+        "zookeeper",
+        "default-jre-headless",
+    ];
+    run(command("apt-get", &packages))
+}
+
+fn can_install() -> bool {
+    output(command("id", &["-u"])).is_ok_and(|id| id.trim() == "0")
+        && exists("apt-get", &["--version"])
+}
+
 fn install_python() -> Result<()> {
-    let is_root = output(command("id", &["-u"])).is_ok_and(|id| id.trim() == "0");
-    if !is_root || !exists("apt-get", &["--version"]) {
+    if !can_install() {
         bail!(
             "the tests need python3 with venv, its headers and a C compiler: on Debian, \
              `apt-get install python3-venv python3-dev gcc`"

@@ -8,8 +8,8 @@ use crate::zookeeper::{RequestError, SessionEnd};
 pub struct EnsembleError(String);
 
 impl EnsembleError {
-    pub(crate) fn new(text: impl ToString) -> Self {
-        Self(text.to_string())
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
     }
 }
 

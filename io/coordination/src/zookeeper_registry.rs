@@ -130,7 +130,7 @@ impl ZooKeeperRegistry {
         let no_thread = |error: std::io::Error| RegistryError::Ensemble {
             operation: "start a thread for",
             location: location.clone(),
-            source: crate::EnsembleError::new(error),
+            source: crate::EnsembleError::new(error.to_string()),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -17,6 +17,9 @@ use super::operation::Body;
 /// they send: a list of children can be longer.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
+/// How much is read at once, if there is so much.
+const READ_BYTES: usize = 64 * 1024;
+
 /// The xids of answers that belong to no request (`org/apache/zookeeper/ClientCnxn.java`).
 pub(super) const EVENT_XID: i32 = -1;
 pub(super) const PING_XID: i32 = -2;
@@ -74,6 +77,7 @@ impl Connection {
     /// lost when the future is dropped.
     pub(super) async fn exchange(&mut self) -> io::Result<()> {
         let Self { reader, writer, incoming, outgoing, .. } = self;
+        incoming.reserve(READ_BYTES);
         tokio::select! {
             written = writer.write_buf(outgoing), if outgoing.has_remaining() => match written? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),

@@ -67,7 +67,9 @@ impl Store {
         };
         let deadline = Instant::now() + timeouts.fetch;
         match access {
-            Access::ReadOnly => drop(store.read_head(deadline).await?),
+            Access::ReadOnly => {
+                store.read_head(deadline).await?;
+            }
             Access::Leader(epoch) => store.claim(deadline, Some(epoch)).await?,
             Access::TakeOver => store.claim(deadline, None).await?,
         }

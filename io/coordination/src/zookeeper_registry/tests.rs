@@ -357,7 +357,6 @@ fn records_move_between_stores() {
 }
 
 /// Fills a registry with records as large as an agent's and measures.
-#[expect(clippy::print_stderr, reason = "the numbers are for people")]
 fn measure(agents: usize) -> Duration {
     let Some(ensemble) = Ensemble::start_or_skip(3) else { return Duration::ZERO };
     let url = ensemble.url("/mesos");
