@@ -250,3 +250,6 @@ impl Pending {
         self.0.await.unwrap_or(Err(RequestError::SessionOver(SessionEnd::Closed)))
     }
 }
+
+#[cfg(test)]
+mod tests;

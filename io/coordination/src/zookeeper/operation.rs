@@ -233,7 +233,7 @@ pub(super) fn read_multi(answer: &[u8]) -> Result<(), RequestError> {
         let kind = reader.int()?;
         let done = reader.bool()?;
         let _error = reader.int()?;
-        if done {
+        if done && kind == NONE {
             return Ok(());
         }
         match kind {
@@ -256,5 +256,49 @@ pub(super) fn read_multi(answer: &[u8]) -> Result<(), RequestError> {
         if reader.is_empty() {
             return Err(reader.malformed().into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stat() -> Vec<u8> {
+        (1..=68).collect()
+    }
+
+    #[test]
+    fn a_multi_says_which_part_has_failed() {
+        let part = |kind: i32, body: &[u8]| {
+            let mut bytes = Vec::new();
+            write_part_header(&mut bytes, kind, false);
+            bytes.extend_from_slice(body);
+            bytes
+        };
+        let mut end = Vec::new();
+        write_part_header(&mut end, NONE, true);
+        let error = |number: i32| part(NONE, &number.to_be_bytes());
+        let created = part(CREATE, &[0, 0, 0, 2, b'/', b'a']);
+
+        let done = [part(SET_DATA, &stat()), created, part(DELETE, &[]), end.clone()].concat();
+        assert_eq!(read_multi(&done), Ok(()));
+        let failed = [error(0), error(-103), error(RUNTIME_INCONSISTENCY), end].concat();
+        assert_eq!(read_multi(&failed), Err(RequestError::Refused(Code::BadVersion)));
+    }
+
+    #[test]
+    fn damaged_answers_are_errors() {
+        let mut answer = vec![0, 0, 0, 2, b'/', b'a'];
+        answer.extend_from_slice(&stat());
+        assert_eq!(read_data(&answer).unwrap().0, b"/a");
+        for end in 0..answer.len() {
+            assert!(read_data(&answer[..end]).is_err(), "cut at {end}");
+            assert!(read_multi(&answer[..end]).is_err(), "cut at {end}");
+        }
+        for end in 0..stat().len() {
+            assert!(read_stat(&stat()[..end]).is_err(), "cut at {end}");
+        }
+        assert!(read_children(&[0, 0, 0, 2, 0, 0, 0, 0]).is_err());
+        assert_eq!(read_children(&[0xff; 4]), Ok(Vec::new()), "none at all");
     }
 }
