@@ -3,7 +3,7 @@
 //! It is our own because of what a session means here: a leader that cannot reach the ensemble must
 //! know that its session is over before the ensemble gives its place to another, and a request that
 //! its caller gave up must not be carried out later. See
-//! `docs/decisions/0010-own-zookeeper-client.md`.
+//! `docs/decisions/0011-own-zookeeper-client.md`.
 //!
 //! * `jute`: the primitive encodings.
 //! * `operation`: requests and answers.

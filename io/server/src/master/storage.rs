@@ -13,6 +13,7 @@ use master::effect::RegistryChange;
 use master::event::{Event, WriteId};
 
 use super::commands::Command;
+use crate::causes::with_causes;
 use crate::event_loop::Inputs;
 use crate::metrics::Latencies;
 
@@ -98,18 +99,16 @@ fn run(
         let mut batch = vec![first];
         batch.extend(writes.try_iter().take(COMMIT_WRITES_MAX - 1));
         let mut ids = Vec::with_capacity(batch.len());
-        let mut changes = Vec::new();
+        let mut writes = Vec::with_capacity(batch.len());
         for write in batch {
             ids.push(write.id);
             let converted =
                 |change: RegistryChange| Change { key: change.key, value: change.value };
-            changes.extend(write.changes.into_iter().map(converted));
+            writes.push(write.changes.into_iter().map(converted).collect::<Vec<_>>());
         }
         let started = Instant::now();
-        if let Err(error) = registry.commit(&changes) {
-            let source = std::error::Error::source(&error);
-            let cause = source.map(|source| format!(": {source}")).unwrap_or_default();
-            let _ = inputs.complete(Command::StorageFailed(format!("{error}{cause}")));
+        if let Err(error) = registry.commit_all(&writes) {
+            let _ = inputs.complete(Command::StorageFailed(with_causes(&error)));
             return;
         }
         stats.stores.lock().unwrap_or_else(PoisonError::into_inner).add(started.elapsed());
