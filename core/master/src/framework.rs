@@ -15,6 +15,7 @@ use protocol::pid::Pid;
 use protocol::scheduler;
 use protocol::time::Timestamp;
 use protocol::uuid::Uuid;
+use resources::Resources;
 
 use crate::Master;
 use crate::directory::Directory;
@@ -126,6 +127,8 @@ pub(crate) struct Framework {
     /// Where it has tasks or executors.
     pub(crate) agents: Directory<Arc<AgentId>, ()>,
     pub(crate) metrics: FrameworkMetrics,
+    /// What its last task held at its beginning.
+    last_held: Resources,
     /// Whether the metrics differ from those last shown.
     pub(crate) counted: bool,
     /// Whether it is noted for the next snapshot; see [`Views`](crate::snapshot::Views).
@@ -154,6 +157,7 @@ impl Framework {
             offers: Directory::default(),
             agents: Directory::default(),
             metrics: FrameworkMetrics::default(),
+            last_held: Resources::EMPTY,
             counted: false,
             is_noted: false,
         }
@@ -169,6 +173,15 @@ impl Framework {
 
     pub(crate) fn recovered(&self) -> bool {
         self.presence == Presence::Recovered
+    }
+
+    /// The same resources, in the memory of those of the last task if they are equal: most frameworks
+    /// launch many tasks of one kind.
+    pub(crate) fn like_last(&mut self, held: Resources) -> Resources {
+        if !held.is_empty() && self.last_held != held {
+            self.last_held = held.clone();
+        }
+        if held.is_empty() { held } else { self.last_held.clone() }
     }
 
     /// Its stream, when it is connected over HTTP.
@@ -230,10 +243,7 @@ impl Master {
     ) {
         if let Some(framework) = self.frameworks.registered.get_mut(id) {
             count(&mut framework.metrics);
-            if !framework.counted && self.config.publish_per_framework_metrics {
-                framework.counted = true;
-                self.views.count_framework(id);
-            }
+            self.views.note_counts(framework);
         }
     }
 }

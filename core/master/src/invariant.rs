@@ -27,7 +27,7 @@ impl Master {
                         framework.tasks.get(&**task_id).expect("a task of an agent is known");
                     assert_eq!(*task.agent_id, id, "task {task_id:?} is on one agent");
                     if holds_resources(task.state) {
-                        used += &task.resources();
+                        used += task.held();
                     }
                 }
                 for executor in share.executors.values() {

@@ -25,7 +25,7 @@ impl Master {
             call.tasks.iter().filter_map(|task| self.answer(framework_id, task)).collect()
         };
         for update in updates {
-            self.forward(framework_id, update, Pid::EMPTY);
+            self.forward(update, Pid::EMPTY);
         }
     }
 

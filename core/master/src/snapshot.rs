@@ -85,6 +85,14 @@ impl Views {
         }
     }
 
+    /// Notes that something was counted for a framework that is registered.
+    pub(crate) fn note_counts(&mut self, framework: &mut Framework) {
+        if self.watched && !framework.counted {
+            framework.counted = true;
+            self.count_framework(&framework.id);
+        }
+    }
+
     /// Notes that something was counted for a framework.
     pub(crate) fn count_framework(&mut self, id: &FrameworkId) {
         if self.watched {
@@ -188,6 +196,7 @@ impl Master {
 
     fn refresh_counts(&mut self, snapshot: &mut Snapshot) {
         if !self.config.publish_per_framework_metrics {
+            self.views.counted.clear();
             return;
         }
         let mut changed = std::mem::take(&mut self.views.counted);

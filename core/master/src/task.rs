@@ -164,37 +164,34 @@ impl Master {
         }
     }
 
-    /// Adds a task that was just launched or that an agent brought. The framework must be known.
-    pub(crate) fn add_task(&mut self, task: Task) {
-        let held = holds_resources(task.state).then(|| crate::parsed(&task.resources));
-        let (framework_id, agent_id) = (task.framework_id.clone(), task.agent_id.clone());
+    /// Adds a task that was just launched. The framework and the agent must be known.
+    pub(crate) fn add_task(&mut self, task: Task, resources: Resources) {
         self.publish_task_added(&task);
-        let task = Arc::new(self.task_record(task));
-        if let Some(agent) = self.agent_mut(&agent_id) {
+        let task = Arc::new(self.task_record(task, resources));
+        let Some(framework) = self.framework_mut(&task.framework_id) else {
+            return;
+        };
+        framework.agents.insert(Arc::clone(&task.agent_id), ());
+        framework.tasks.push(Arc::clone(&task));
+        self.count_framework(&task.framework_id, |metrics| metrics.task_added(task.state));
+        if let Some(agent) = self.agent_mut(&task.agent_id) {
             let share = agent.frameworks.get_or_insert(&task.framework_id, Share::default);
             share.tasks.insert(Arc::clone(&task.task_id), ());
-            if let Some(resources) = held {
-                share.used += &resources;
-            }
+            share.used += task.held();
         }
-        if let Some(framework) = self.framework_mut(&framework_id) {
-            framework.agents.insert(Arc::clone(&task.agent_id), ());
-            framework.tasks.push(Arc::clone(&task));
-        }
-        self.count_framework(&framework_id, |metrics| metrics.task_added(task.state));
     }
 
     /// A task in the form in which it is kept, its ids shared with its framework and agent.
-    pub(crate) fn task_record(&self, task: Task) -> TaskRecord {
-        let framework = self.frameworks.registered.get(&task.framework_id);
+    pub(crate) fn task_record(&mut self, task: Task, held: Resources) -> TaskRecord {
+        let framework = self.frameworks.registered.get_mut(&task.framework_id);
         let agent = self.agents.registered.get(&task.agent_id);
-        let framework_id = framework.map_or_else(
-            || Arc::new(task.framework_id.clone()),
-            |framework| Arc::clone(&framework.id),
-        );
+        let (framework_id, held) = match framework {
+            Some(framework) => (Arc::clone(&framework.id), framework.like_last(held)),
+            None => (Arc::new(task.framework_id.clone()), held),
+        };
         let agent_id =
             agent.map_or_else(|| Arc::new(task.agent_id.clone()), |agent| Arc::clone(&agent.id));
-        TaskRecord::new(task, framework_id, agent_id)
+        TaskRecord::new(task, framework_id, agent_id, held)
     }
 
     /// Forgets a task that is known: it ended and its end is acknowledged, or its agent is gone.
@@ -222,7 +219,7 @@ impl Master {
         }
         self.count_framework(framework_id, |metrics| metrics.tasks.remove(task.state));
         if holds_resources(task.state) {
-            self.release(framework_id, &task.agent_id, &task.resources());
+            self.release(framework_id, &task.agent_id, task.held());
         }
         if let Some(agent) = self.agent_mut(&task.agent_id) {
             if !agent.killed.is_empty() {
@@ -288,7 +285,7 @@ impl Master {
             None,
             verdict,
         );
-        self.forward(framework, update, protocol::pid::Pid::EMPTY);
+        self.forward(update, protocol::pid::Pid::EMPTY);
     }
 
     /// Counts a change of state that the table does not allow.

@@ -63,9 +63,9 @@ pub(crate) fn resources(list: &[mesos::Resource]) -> Result<Resources, String> {
         disk(resource).map_err(|error| format!("Invalid DiskInfo: {error}"))?;
     }
     for resource in list {
-        let revocable = resource.revocable.is_some();
-        let dynamic = Resource::from_wire(resource).is_ok_and(|it| it.is_dynamically_reserved());
-        if revocable && dynamic {
+        let is_dynamic =
+            || Resource::from_wire(resource).is_ok_and(|it| it.is_dynamically_reserved());
+        if resource.revocable.is_some() && is_dynamic() {
             return Err(format!(
                 "Invalid ReservationInfo: Dynamically reserved resource {} cannot be created from \
                  revocable resources",
@@ -149,6 +149,9 @@ pub(crate) fn single_allocation_role(resources: &Resources) -> Result<(), String
 
 /// One name is either revocable or not.
 pub(crate) fn not_mixed_revocable(resources: &Resources) -> Result<(), String> {
+    if !resources.iter().any(Resource::is_revocable) {
+        return Ok(());
+    }
     let names = |resources: Resources| -> BTreeSet<String> {
         resources.names().into_iter().map(str::to_owned).collect()
     };

@@ -2,7 +2,11 @@
 
 use crate::json::{self, JsonError, ObjectReader, ObjectWriter};
 use crate::unknown::UnknownFields;
-use crate::wire::{DecodeError, Decoding, Field};
+use crate::wire::{self, DecodeError, Decoding, Field};
+
+/// Room for an encoding at first: most messages fit, and those that do not would grow in many steps from
+/// nothing.
+const ENCODING_BYTES: usize = 256;
 
 /// Which of the two name tables JSON uses.
 ///
@@ -94,9 +98,14 @@ pub trait Message: Sized + Default {
     /// The binary encoding.
     #[must_use]
     fn encode_to_vec(&self) -> Vec<u8> {
-        let mut output = Vec::new();
+        let mut output = Vec::with_capacity(ENCODING_BYTES);
         self.encode_fields(&mut output);
         output
+    }
+
+    /// Appends the message as the field of another one.
+    fn encode_as_field(&self, number: u32, output: &mut Vec<u8>) {
+        wire::required(output, number, self);
     }
 
     /// Reads the binary encoding.

@@ -39,6 +39,19 @@ impl Uuid {
         &self.0
     }
 
+    fn text(self) -> [u8; 36] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [b'-'; 36];
+        let mut end = 0;
+        for (index, byte) in self.0.iter().enumerate() {
+            end += usize::from(matches!(index, 4 | 6 | 8 | 10));
+            text[end] = DIGITS[usize::from(byte >> 4)];
+            text[end + 1] = DIGITS[usize::from(byte & 0x0f)];
+            end += 2;
+        }
+        text
+    }
+
     /// The 16 bytes as the value of a `bytes` field.
     #[must_use]
     pub fn to_vec(self) -> Vec<u8> {
@@ -48,13 +61,14 @@ impl Uuid {
 
 impl fmt::Display for Uuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
-            }
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
+        f.write_str(std::str::from_utf8(&self.text()).unwrap_or_default())
+    }
+}
+
+/// Whether a text is the UUID as it is displayed.
+impl PartialEq<str> for Uuid {
+    fn eq(&self, other: &str) -> bool {
+        *other.as_bytes() == self.text()
     }
 }
 

@@ -52,22 +52,25 @@ impl Key {
 
     /// Nearly all resources are one of a few: those share one description each, which saves memory and,
     /// as they are the same pointer, comparing them.
-    fn share(self) -> Arc<Self> {
+    pub(crate) fn everyday(name: &str, kind: ValueKind) -> Option<Arc<Self>> {
         static EVERYDAY: LazyLock<[Arc<Key>; 5]> = LazyLock::new(|| {
             let scalar = |name| Arc::new(Key::new(name, ValueKind::Scalar));
             let ports = Arc::new(Key::new("ports", ValueKind::Ranges));
             [scalar("cpus"), scalar("gpus"), scalar("mem"), scalar("disk"), ports]
         });
+        let key = EVERYDAY.iter().find(|key| key.kind == kind && *key.name == *name);
+        key.map(Arc::clone)
+    }
+
+    fn share(self) -> Arc<Self> {
         let is_plain = self.reservations.is_empty()
             && self.disk.is_none()
             && self.provider_id.is_none()
             && !self.revocable
             && !self.shared
             && self.unknown.is_empty();
-        EVERYDAY
-            .iter()
-            .find(|key| is_plain && key.kind == self.kind && key.name == self.name)
-            .map_or_else(|| Arc::new(self), Arc::clone)
+        let everyday = if is_plain { Self::everyday(&self.name, self.kind) } else { None };
+        everyday.unwrap_or_else(|| Arc::new(self))
     }
 
     /// Whether the resource is a whole that is never merged with another nor split: a persistent

@@ -158,8 +158,12 @@ impl Resources {
     }
 
     /// Puts entries in order and merges those that belong together.
-    fn from_unsorted(mut entries: Vec<Resource>) -> Self {
+    pub(crate) fn from_unsorted(mut entries: Vec<Resource>) -> Self {
         entries.retain(|entry| !entry.value.is_empty() && entry.copies > 0);
+        // Mostly they come in the order in which they were once given out.
+        if entries.is_sorted_by(|left, right| left.order(right) == Ordering::Less) {
+            return Self(entries.into());
+        }
         entries.sort_by(Resource::order);
         entries.dedup_by(|later, kept| {
             let same = later.order(kept) == Ordering::Equal;

@@ -41,7 +41,25 @@ impl Resource {
     /// # Errors
     /// What `Resources::validate` of Mesos refuses, in the same words.
     pub fn from_wire(wire: &mesos::Resource) -> Result<Self, InvalidResource> {
+        Self::read(wire, None)
+    }
+
+    /// Reads a resource; `neighbour` may be allocated to the same role, which both share then.
+    fn read(wire: &mesos::Resource, neighbour: Option<&Self>) -> Result<Self, InvalidResource> {
         let (value, reservations) = validate::all(wire)?;
+        let role = wire.allocation_info.as_ref().and_then(|info| info.role.as_deref());
+        let shared = neighbour.and_then(|it| it.allocation.as_ref());
+        let shared = shared.filter(|it| role == Some(it.as_ref()));
+        let allocation = shared.cloned().or_else(|| role.map(Arc::from));
+        let is_plain = reservations.is_empty()
+            && wire.disk.is_none()
+            && wire.provider_id.is_none()
+            && wire.revocable.is_none()
+            && wire.shared.is_none()
+            && wire.unknown.is_empty();
+        if is_plain && let Some(key) = Key::everyday(&wire.name, value.kind()) {
+            return Ok(Self { key, allocation, value, copies: 1 });
+        }
         let key = Key {
             reservations: Arc::from(reservations),
             disk: wire.disk.as_deref().map(|disk| Arc::new(disk.clone())),
@@ -51,8 +69,6 @@ impl Resource {
             unknown: wire.unknown.clone(),
             ..Key::new(&wire.name, value.kind())
         };
-        let allocation =
-            wire.allocation_info.as_ref().and_then(|info| info.role.as_deref()).map(Arc::from);
         Ok(Self { allocation, ..Self::from_key(key, value) })
     }
 
@@ -63,6 +79,27 @@ impl Resource {
         let mut wire = self.to_wire_without_reservations();
         wire.reservations = self.reservations().iter().map(Reservation::to_wire).collect();
         wire
+    }
+
+    /// Whether `wire`, from which this resource was read, is plainly what [`Resource::to_wire`] gives. It
+    /// may be so although the answer is no.
+    #[must_use]
+    pub fn is_written_as(&self, wire: &mesos::Resource) -> bool {
+        let is_exact = match (&self.value, &wire.scalar) {
+            (Value::Scalar(quantity), Some(scalar)) => {
+                scalar.unknown.is_empty() && scalar.value.to_bits() == quantity.to_f64().to_bits()
+            }
+            (Value::Scalar(_) | Value::Ranges(_) | Value::Set(_), _) => false,
+        };
+        let is_bare = wire.role.is_none()
+            && wire.reservation.is_none()
+            && wire.reservations.is_empty()
+            && wire.disk.is_none()
+            && wire.provider_id.is_none()
+            && wire.revocable.is_none()
+            && wire.shared.is_none();
+        let is_clean = wire.allocation_info.as_ref().is_none_or(|info| info.unknown.is_empty());
+        is_exact && is_bare && is_clean
     }
 
     /// Writes the resource once in the older format: `role`, and `reservation` for a dynamic
@@ -157,14 +194,16 @@ impl Resources {
     /// # Errors
     /// The first resource that is invalid.
     pub fn from_wire(wire: &[mesos::Resource]) -> Result<Self, ResourceError> {
-        let read = |(index, wire): (usize, &mesos::Resource)| {
-            Resource::from_wire(wire).map_err(|reason| ResourceError {
+        let mut read: Vec<Resource> = Vec::with_capacity(wire.len());
+        for (index, wire) in wire.iter().enumerate() {
+            let resource = Resource::read(wire, read.last()).map_err(|reason| ResourceError {
                 index,
                 name: wire.name.clone(),
                 reason,
-            })
-        };
-        wire.iter().enumerate().map(read).collect()
+            })?;
+            read.push(resource);
+        }
+        Ok(Self::from_unsorted(read))
     }
 
     /// Writes every resource with its stack of reservations. A shared volume is written once,

@@ -98,15 +98,15 @@ fn normalize_all(resources: &mut [Resource], role: Option<&str>) -> Result<(), S
 }
 
 fn normalize(resource: &mut Resource, role: Option<&str>) -> Result<(), String> {
-    let mut parsed = resources::Resource::from_wire(resource)
-        .map_err(|error| {
-            format!("Resource '{}' is invalid: {}", resource.name, validation::with_causes(&error))
-        })?
-        .to_wire();
-    if parsed.allocation_info.is_none() {
-        parsed.allocation_info =
+    let parsed = resources::Resource::from_wire(resource).map_err(|error| {
+        format!("Resource '{}' is invalid: {}", resource.name, validation::with_causes(&error))
+    })?;
+    if !parsed.is_written_as(resource) {
+        *resource = parsed.to_wire();
+    }
+    if resource.allocation_info.is_none() {
+        resource.allocation_info =
             role.map(|role| AllocationInfo { role: Some(role.to_owned()), ..Default::default() });
     }
-    *resource = parsed;
     Ok(())
 }

@@ -30,15 +30,18 @@ impl Master {
             .site(acceptance, &available)
             .ok_or_else(|| "Agent removed".to_owned())
             .and_then(|site| validation::task::task(&task, site));
-        if let Err(error) = valid {
-            let verdict = Verdict::new(TaskState::TaskError, Reason::ReasonTaskInvalid, error);
-            self.refuse_task(&framework_id, &task, verdict);
-            return;
-        }
+        let resources = match valid {
+            Ok(resources) => resources,
+            Err(error) => {
+                let verdict = Verdict::new(TaskState::TaskError, Reason::ReasonTaskInvalid, error);
+                self.refuse_task(&framework_id, &task, verdict);
+                return;
+            }
+        };
         let launch_executor =
             task.executor.as_ref().is_none_or(|executor| self.start_executor(acceptance, executor));
-        self.consume(acceptance, &crate::parsed(&task.resources));
-        self.add_task(staged(&task, (*framework_id).clone()));
+        self.consume(acceptance, &resources);
+        self.add_task(staged(&task, (*framework_id).clone()), resources);
 
         let framework = self.frameworks.registered.get(&framework_id);
         let agent = self.agents.registered.get(&acceptance.agent_id);
@@ -94,8 +97,9 @@ impl Master {
         }
         let launch_executor = self.start_executor(acceptance, &executor);
         for task in &group.tasks {
-            self.consume(acceptance, &crate::parsed(&task.resources));
-            self.add_task(staged(task, (*framework_id).clone()));
+            let resources = crate::parsed(&task.resources);
+            self.consume(acceptance, &resources);
+            self.add_task(staged(task, (*framework_id).clone()), resources);
         }
 
         let framework = self.frameworks.registered.get(&framework_id);

@@ -291,17 +291,17 @@ impl Master {
                 .cloned()
                 .collect();
             for task in tasks {
-                let update = self.report(&task, verdict.clone());
+                let mut update = self.report(&task, verdict.clone());
                 if let Some(framework) = self.framework_mut(&framework_id) {
                     framework.unreachable_tasks.remove(&task.task_id);
                     let mut ended = (*task).clone();
                     ended.state = verdict.state;
-                    ended.push_status(update.status.clone());
+                    ended.push_status(&mut update.status);
                     framework.completed_tasks.push_bounded(Arc::new(ended), bound);
                 }
                 let (source, reason) = (update.status.source, update.status.reason);
                 self.metrics.add_task_end(verdict.state, source, reason);
-                self.forward(&framework_id, update, Pid::EMPTY);
+                self.forward(update, Pid::EMPTY);
             }
         }
     }

@@ -11,6 +11,7 @@ use protocol::mesos::task_status::Reason;
 use protocol::mesos::{AgentId, FrameworkId, FrameworkInfo, Task};
 use protocol::messages::MasterToAgent;
 use protocol::pid::Pid;
+use resources::Resources;
 
 use crate::Master;
 use crate::agent::registration::{MACHINE_DOWN, agent_profile, total_resources};
@@ -172,7 +173,9 @@ impl Master {
         for task in tasks {
             let framework_id = task.framework_id.clone();
             self.publish_task_added(&task);
-            let task = Arc::new(self.task_record(task));
+            let holds = holds_resources(task.state);
+            let held = if holds { crate::parsed(&task.resources) } else { Resources::EMPTY };
+            let task = Arc::new(self.task_record(task, held));
             if let Some(framework) = self.framework_mut(&framework_id) {
                 framework.unreachable_tasks.remove(&task.task_id);
                 framework.completed_tasks.remove(&task.task_id);
@@ -193,7 +196,7 @@ impl Master {
             };
             let verdict = Verdict::new(task.state, Reason::ReasonAgentReregistered, message);
             let update = self.report(&task, verdict);
-            self.forward(&framework_id, update, Pid::EMPTY);
+            self.forward(update, Pid::EMPTY);
         }
     }
 

@@ -58,7 +58,7 @@ impl Master {
                 "All non-subscribe calls should include the 'Mesos-Stream-Id' header".to_owned(),
             );
         };
-        if stream_id != expected.to_string() {
+        if expected != *stream_id {
             return Response::BadRequest(format!(
                 "The stream ID '{stream_id}' included in this request didn't match the stream ID \
                  currently associated with framework ID {}",

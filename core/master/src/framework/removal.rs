@@ -197,8 +197,8 @@ impl Master {
                     Reason::ReasonFrameworkRemoved,
                     format!("Framework {} removed", id.value),
                 );
-                let update = self.verdict_update(id, Some(agent), &task_id, executor, verdict);
-                self.update_task(&update);
+                let mut update = self.verdict_update(id, Some(agent), &task_id, executor, verdict);
+                self.update_task(&mut update);
             }
             self.remove_task(id, &task_id, History::Completed);
         }

@@ -6,8 +6,11 @@ use protocol::Message;
 use protocol::mesos::{AgentId, ExecutorId, FrameworkId, Task, TaskId, TaskState, TaskStatus};
 use resources::Resources;
 
-/// The tag of `Task.statuses` (field 8, length-delimited).
-const STATUSES_TAG: u8 = 8 << 3 | 2;
+/// The number of the field `Task.statuses`.
+const STATUSES: u32 = 8;
+
+/// Room for one more status: most fit.
+const STATUS_BYTES: usize = 192;
 
 /// A task: what decisions need as fields, all else encoded.
 ///
@@ -31,6 +34,8 @@ pub struct TaskRecord {
     status_update_uuid: Option<Box<[u8]>>,
     /// The state in the latest status, and where that begins in `statuses`.
     last_status: Option<(TaskState, u32)>,
+    /// What it holds, allocated to the role of its offer; nothing once it has ended.
+    held: Resources,
     /// A `Task` without what stands above and without statuses.
     description: Arc<[u8]>,
     /// The statuses as fields of a `Task`.
@@ -38,11 +43,17 @@ pub struct TaskRecord {
 }
 
 impl TaskRecord {
-    /// Takes a task apart. The ids of framework and agent are given because they are shared.
-    pub fn new(mut task: Task, framework_id: Arc<FrameworkId>, agent_id: Arc<AgentId>) -> Self {
+    /// Takes a task apart, which holds `held`. The ids of framework and agent are given because they are
+    /// shared.
+    pub(crate) fn new(
+        mut task: Task,
+        framework_id: Arc<FrameworkId>,
+        agent_id: Arc<AgentId>,
+        held: Resources,
+    ) -> Self {
         task.framework_id = FrameworkId::default();
         task.agent_id = AgentId::default();
-        let statuses = std::mem::take(&mut task.statuses);
+        let mut statuses = std::mem::take(&mut task.statuses);
         let mut record = Self {
             task_id: Arc::new(std::mem::take(&mut task.task_id)),
             framework_id,
@@ -52,10 +63,11 @@ impl TaskRecord {
             status_update_state: task.status_update_state.take(),
             status_update_uuid: task.status_update_uuid.take().map(Vec::into_boxed_slice),
             last_status: None,
+            held,
             description: task.encode_to_vec().into(),
             statuses: Box::default(),
         };
-        for status in statuses {
+        for status in &mut statuses {
             record.append_status(status, record.statuses.len());
         }
         record
@@ -66,7 +78,7 @@ impl TaskRecord {
     pub fn from_task(task: Task) -> Self {
         let framework_id = Arc::new(task.framework_id.clone());
         let agent_id = Arc::new(task.agent_id.clone());
-        Self::new(task, framework_id, agent_id)
+        Self::new(task, framework_id, agent_id, Resources::EMPTY)
     }
 
     /// The whole task.
@@ -92,10 +104,14 @@ impl TaskRecord {
         decode(&[&self.description])
     }
 
-    /// What it holds, or held, allocated to the role of its offer.
-    #[must_use]
-    pub fn resources(&self) -> Resources {
-        crate::parsed(&self.description().resources)
+    /// What it holds, allocated to the role of its offer; nothing once it has ended.
+    pub(crate) fn held(&self) -> &Resources {
+        &self.held
+    }
+
+    /// What it held and does not hold any more.
+    pub(crate) fn let_go(&mut self) -> Resources {
+        std::mem::take(&mut self.held)
     }
 
     /// The latest status.
@@ -131,51 +147,50 @@ impl TaskRecord {
         self.last_status.map(|(state, _)| state)
     }
 
-    /// Adds a status.
-    pub(crate) fn push_status(&mut self, status: TaskStatus) {
+    /// Adds a status, without its data.
+    pub(crate) fn push_status(&mut self, status: &mut TaskStatus) {
         self.append_status(status, self.statuses.len());
     }
 
-    /// Puts a status in the place of the latest.
-    pub(crate) fn replace_latest_status(&mut self, status: TaskStatus) {
+    /// Puts a status, without its data, in the place of the latest.
+    pub(crate) fn replace_latest_status(&mut self, status: &mut TaskStatus) {
         let begin = self.last_status.map_or(0, |(_, begin)| begin as usize);
         self.append_status(status, begin);
     }
 
-    fn append_status(&mut self, mut status: TaskStatus, begin: usize) {
-        let state = status.state;
-        self.strip_status(&mut status);
-        let encoded = status.encode_to_vec();
-        let mut statuses = Vec::with_capacity(begin + encoded.len() + 6);
-        statuses.extend_from_slice(&self.statuses[..begin]);
-        statuses.push(STATUSES_TAG);
-        let mut length = encoded.len();
-        while length >= 0x80 {
-            statuses.push(u8::try_from(length & 0x7f).unwrap_or(0x7f) | 0x80);
-            length >>= 7;
-        }
-        statuses.push(u8::try_from(length).unwrap_or(0x7f));
-        statuses.extend_from_slice(&encoded);
-        self.statuses = statuses.into_boxed_slice();
-        self.last_status = u32::try_from(begin).ok().map(|begin| (state, begin));
-    }
-
-    /// Empties the ids that say what is known anyway. No id of a task, agent or executor is empty, so
-    /// they can be told from others.
-    fn strip_status(&self, status: &mut TaskStatus) {
-        if status.task_id == *self.task_id {
-            status.task_id = TaskId::default();
-        }
-        if status.agent_id.as_ref() == Some(&self.agent_id) {
-            status.agent_id = Some(AgentId::default());
-        }
+    /// What is not kept is taken out of the status, which costs less than a copy, and put back.
+    fn append_status(&mut self, status: &mut TaskStatus, begin: usize) {
+        let data = status.data.take();
+        let is_own_task = status.task_id == *self.task_id;
+        let task_id = is_own_task.then(|| std::mem::take(&mut status.task_id));
+        let is_own_agent = status.agent_id.as_ref() == Some(&*self.agent_id);
+        let agent_id = is_own_agent.then(|| status.agent_id.replace(AgentId::default()));
         // A command's executor has the name of the task.
         let is_own = |id: &ExecutorId| id.value == self.task_id.value && id.unknown.is_empty();
-        if status.executor_id.as_ref().is_some_and(is_own) {
-            status.executor_id = Some(ExecutorId::default());
+        let is_own_executor = status.executor_id.as_ref().is_some_and(is_own);
+        let executor_id =
+            is_own_executor.then(|| status.executor_id.replace(ExecutorId::default()));
+
+        let mut statuses = Vec::with_capacity(begin + STATUS_BYTES);
+        statuses.extend_from_slice(&self.statuses[..begin]);
+        status.encode_as_field(STATUSES, &mut statuses);
+        self.statuses = statuses.into_boxed_slice();
+        self.last_status = u32::try_from(begin).ok().map(|begin| (status.state, begin));
+
+        status.data = data;
+        if let Some(id) = task_id {
+            status.task_id = id;
+        }
+        if let Some(id) = agent_id {
+            status.agent_id = id;
+        }
+        if let Some(id) = executor_id {
+            status.executor_id = id;
         }
     }
 
+    /// Puts in again what [`TaskRecord::append_status`] left out. No id of a task, agent or executor is
+    /// empty, so that empty ones say what is known anyway.
     fn name_status(&self, status: &mut TaskStatus) {
         if status.task_id == TaskId::default() {
             status.task_id.clone_from(&self.task_id);
@@ -256,11 +271,11 @@ mod tests {
         let mut last = expected.statuses.pop().unwrap();
         last.message = None;
         expected.statuses.push(last.clone());
-        record.replace_latest_status(last.clone());
+        record.replace_latest_status(&mut last.clone());
         assert_eq!(record.to_task(), expected);
 
         let end = TaskStatus { state: TaskState::TaskFinished, ..last };
-        record.push_status(end.clone());
+        record.push_status(&mut end.clone());
         expected.statuses.push(end);
         assert_eq!(record.to_task(), expected);
         assert_eq!(record.latest_status_state(), Some(TaskState::TaskFinished));

@@ -8,6 +8,7 @@ use protocol::messages::MasterToAgent;
 use protocol::pid::Pid;
 use protocol::scheduler::call::Acknowledge;
 use protocol::uuid::Uuid;
+use resources::Resources;
 
 use crate::Master;
 use crate::metrics::Counter;
@@ -19,7 +20,7 @@ impl Master {
     /// A status update of an agent.
     pub(crate) fn status_update(&mut self, message: StatusUpdateMessage) {
         self.metrics.add(Counter::MessagesStatusUpdate);
-        let StatusUpdateMessage { update, pid, .. } = message;
+        let StatusUpdateMessage { mut update, pid, .. } = message;
         // The agent names itself as the one to acknowledge to; without that the driver would drop
         // the update's UUID and the framework could never acknowledge.
         let pid = pid.and_then(|pid| pid.parse::<Pid>().ok());
@@ -33,24 +34,15 @@ impl Master {
             return;
         };
 
-        let framework_id = update.framework_id.clone();
-        let task_id = update.status.task_id.clone();
-        let connected = self
-            .frameworks
-            .registered
-            .get(&framework_id)
-            .is_some_and(crate::framework::Framework::connected);
-        if connected {
-            self.forward(&framework_id, update.clone(), pid);
-        }
-        let task = self
-            .frameworks
-            .registered
-            .get(&framework_id)
-            .and_then(|framework| framework.tasks.get(&task_id));
+        let framework = self.frameworks.registered.get(&update.framework_id);
+        let connected = framework.is_some_and(crate::framework::Framework::connected);
+        let task = framework.and_then(|framework| framework.tasks.get(&update.status.task_id));
         let known_task = task.is_some_and(|task| Some(&*task.agent_id) == update.slave_id.as_ref());
         if known_task {
-            self.update_task(&update);
+            self.update_task(&mut update);
+        }
+        if connected {
+            self.forward(update, pid);
         }
         self.metrics.add(if connected && known_task {
             Counter::ValidStatusUpdates
@@ -59,24 +51,23 @@ impl Master {
         });
     }
 
-    /// Sends an update to a framework. One with a UUID is remembered as the one whose
+    /// Sends an update to its framework. One with a UUID is remembered as the one whose
     /// acknowledgement is awaited.
-    pub(crate) fn forward(
-        &mut self,
-        framework_id: &FrameworkId,
-        mut update: StatusUpdate,
-        acknowledge_to: Pid,
-    ) {
-        let uuid = update.uuid.clone().filter(|uuid| !uuid.is_empty());
-        if let Some(uuid) = uuid.clone()
-            && let Some(framework) = self.framework_mut(framework_id)
+    pub(crate) fn forward(&mut self, mut update: StatusUpdate, acknowledge_to: Pid) {
+        let uuid = update.uuid.as_ref().filter(|uuid| !uuid.is_empty());
+        let Some(framework) = self.frameworks.registered.get_mut(&update.framework_id) else {
+            return;
+        };
+        let framework_id = Arc::clone(&framework.id);
+        if let Some(uuid) = uuid
             && let Some(task) = framework.tasks.get_mut(&update.status.task_id)
         {
-            Arc::make_mut(task).forwarded(update.status.state, &uuid);
+            Arc::make_mut(task).forwarded(update.status.state, uuid);
+            self.views.note_framework(framework);
         }
         // What agents older than Mesos 0.23 left out of the status is filled in from the update.
         let status = &mut update.status;
-        status.uuid = if acknowledge_to.is_empty() { None } else { uuid };
+        status.uuid = uuid.filter(|_| !acknowledge_to.is_empty()).cloned();
         if update.slave_id.is_some() {
             status.agent_id.clone_from(&update.slave_id);
         }
@@ -84,41 +75,45 @@ impl Master {
             status.executor_id.clone_from(&update.executor_id);
         }
         status.timestamp = Some(update.timestamp);
-        self.notify(framework_id, Notice::Update { update: Box::new(update), acknowledge_to });
+        self.notify(&framework_id, Notice::Update { update: Box::new(update), acknowledge_to });
     }
 
-    /// Takes the news of an update into the task it is about.
-    pub(crate) fn update_task(&mut self, update: &StatusUpdate) {
-        let framework_id = update.framework_id.clone();
-        let status = &update.status;
-        // The agent may already know a later state than the one it reports in order.
-        let state = update.latest_state.unwrap_or(status.state);
-        let Some(kept) = self
-            .framework_mut(&framework_id)
-            .and_then(|framework| framework.tasks.get_mut(&status.task_id))
-        else {
+    /// Takes the news of an update into the task it is about. The update stays as it is.
+    pub(crate) fn update_task(&mut self, update: &mut StatusUpdate) {
+        let Some(framework) = self.frameworks.registered.get_mut(&update.framework_id) else {
             return;
         };
+        let status = &mut update.status;
+        let Some(kept) = framework.tasks.get_mut(&status.task_id) else {
+            return;
+        };
+        // The agent may already know a later state than the one it reports in order.
+        let state = update.latest_state.unwrap_or(status.state);
         let task = Arc::make_mut(kept);
         let before = task.state;
         let legal = before == state || allowed(before, state);
         if legal {
             task.state = state;
         }
-        let news = record_status(task, status.clone());
+        let news = record_status(task, status);
+        let ends = holds_resources(before) && !holds_resources(task.state);
+        let held = if ends { task.let_go() } else { Resources::EMPTY };
         let task = Arc::clone(kept);
-        self.count_framework(&framework_id, |metrics| metrics.task_changed(before, task.state));
+        framework.metrics.task_changed(before, task.state);
+        self.views.note_framework(framework);
+        self.views.note_counts(framework);
 
         if !legal {
             self.count_illegal_transition();
         }
         if news {
-            self.publish_task_updated(&task, status);
+            self.publish_task_updated(&task, &update.status);
         }
-        if holds_resources(before) && !holds_resources(task.state) {
-            self.release(&framework_id, &task.agent_id, &task.resources());
+        if ends {
+            self.release(&task.framework_id, &task.agent_id, &held);
             if task.state.is_terminal() {
                 // The end may be known before the update that tells it: see above.
+                let status = &update.status;
                 self.metrics.add_task_end(task.state, status.source, status.reason);
             }
         }
@@ -179,7 +174,7 @@ impl Master {
             return;
         };
         let (agent, executor) = ((*task.agent_id).clone(), task.executor_id.as_deref().cloned());
-        let update = self.verdict_update(framework_id, Some(agent), task_id, executor, verdict);
+        let mut update = self.verdict_update(framework_id, Some(agent), task_id, executor, verdict);
         // The framework of a task that has already ended waits for that end, which the agent can no
         // longer repeat: it gets the verdict, while the history keeps how the task really ended.
         let live = self.task_state(framework_id, task_id).is_some_and(|state| !state.is_terminal());
@@ -189,10 +184,10 @@ impl Master {
             History::Completed
         };
         if live {
-            self.update_task(&update);
+            self.update_task(&mut update);
         }
         self.remove_task(framework_id, task_id, history);
-        self.forward(framework_id, update, Pid::EMPTY);
+        self.forward(update, Pid::EMPTY);
     }
 
     pub(crate) fn task_state(
@@ -206,12 +201,11 @@ impl Master {
 
 /// Keeps one status for each distinct state in a row, without the data; says whether operators want
 /// to know.
-fn record_status(task: &mut TaskRecord, mut status: protocol::mesos::TaskStatus) -> bool {
+fn record_status(task: &mut TaskRecord, status: &mut protocol::mesos::TaskStatus) -> bool {
     let check_changed = matches!(
         status.reason,
         Some(Reason::ReasonTaskCheckStatusUpdated | Reason::ReasonTaskHealthCheckStatusUpdated)
     );
-    status.data = None;
     if task.latest_status_state() == Some(status.state) {
         task.replace_latest_status(status);
         check_changed

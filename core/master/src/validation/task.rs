@@ -19,10 +19,10 @@ pub(crate) struct Site<'a> {
     pub(crate) available: &'a Resources,
 }
 
-/// A task launched by itself. Its resources are allocated already.
-pub(crate) fn task(task: &TaskInfo, site: Site<'_>) -> Result<(), String> {
-    info(task, site)?;
-    let requested = with_executor(task, site)?;
+/// A task launched by itself, whose resources are allocated already; gives them.
+pub(crate) fn task(task: &TaskInfo, site: Site<'_>) -> Result<Resources, String> {
+    let own = info(task, site)?;
+    let requested = with_executor(task, &own, site)?;
     if !site.available.contains(&requested) {
         return Err(format!(
             "Total resources {requested} required by task and its executor is more than available \
@@ -34,11 +34,11 @@ pub(crate) fn task(task: &TaskInfo, site: Site<'_>) -> Result<(), String> {
     if shares == Some(false) {
         return Err("Only tasks in a task group may have 'share_cgroups' set to 'false'".to_owned());
     }
-    Ok(())
+    Ok(own)
 }
 
-/// What tasks have in common, in a group or not.
-pub(crate) fn info(task: &TaskInfo, site: Site<'_>) -> Result<(), String> {
+/// What tasks have in common, in a group or not; gives the resources.
+pub(crate) fn info(task: &TaskInfo, site: Site<'_>) -> Result<Resources, String> {
     id(&task.task_id.value)?;
     if site.framework.tasks.contains(&task.task_id) {
         return Err(format!("Task has duplicate ID: {}", task.task_id.value));
@@ -65,7 +65,7 @@ pub(crate) fn info(task: &TaskInfo, site: Site<'_>) -> Result<(), String> {
     if let Some(it) = &task.health_check {
         check::health(it).map_err(|error| format!("Task uses invalid health check: {error}"))?;
     }
-    task_resources(task)?;
+    let own = task_resources(task)?;
     if let Some(it) = &task.command {
         command::command(it)
             .map_err(|error| format!("Task's `CommandInfo` is invalid: {error}"))?;
@@ -74,10 +74,11 @@ pub(crate) fn info(task: &TaskInfo, site: Site<'_>) -> Result<(), String> {
         command::container(it)
             .map_err(|error| format!("Task's `ContainerInfo` is invalid: {error}"))?;
     }
-    limits(task, site.agent)
+    limits(task, &own, site.agent)?;
+    Ok(own)
 }
 
-fn task_resources(task: &TaskInfo) -> Result<(), String> {
+fn task_resources(task: &TaskInfo) -> Result<Resources, String> {
     if task.resources.is_empty() {
         return Err("Task uses no resources".to_owned());
     }
@@ -87,10 +88,11 @@ fn task_resources(task: &TaskInfo) -> Result<(), String> {
         .map_err(|error| format!("Task uses duplicate persistence ID: {error}"))?;
     single_allocation_role(&parsed).map_err(|error| format!("Invalid task resources: {error}"))?;
     not_mixed_revocable(&parsed)
-        .map_err(|error| format!("Task mixes revocable and non-revocable resources: {error}"))
+        .map_err(|error| format!("Task mixes revocable and non-revocable resources: {error}"))?;
+    Ok(parsed)
 }
 
-fn limits(task: &TaskInfo, agent: &Agent) -> Result<(), String> {
+fn limits(task: &TaskInfo, requested: &Resources, agent: &Agent) -> Result<(), String> {
     if task.limits.is_empty() {
         return Ok(());
     }
@@ -100,7 +102,6 @@ fn limits(task: &TaskInfo, agent: &Agent) -> Result<(), String> {
     if task.limits.keys().any(|name| name != "cpus" && name != "mem") {
         return Err("Only cpus and mem may be included in a task's resource limits".to_owned());
     }
-    let requested = crate::parsed(&task.resources);
     for (name, long, request) in
         [("cpus", "CPU", requested.cpus()), ("mem", "memory", requested.mem())]
     {
@@ -123,16 +124,15 @@ fn limits(task: &TaskInfo, agent: &Agent) -> Result<(), String> {
 }
 
 /// What a task takes together with its executor, if that one is not running yet.
-fn with_executor(task: &TaskInfo, site: Site<'_>) -> Result<Resources, String> {
+fn with_executor(task: &TaskInfo, own: &Resources, site: Site<'_>) -> Result<Resources, String> {
     if task.executor.is_some() == task.command.is_some() {
         return Err(
             "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present"
                 .to_owned(),
         );
     }
-    let own = crate::parsed(&task.resources);
     let Some(executor) = &task.executor else {
-        return Ok(own);
+        return Ok(own.clone());
     };
     executor_on(executor, site)?;
     if executor.r#type.is_some_and(|it| it != executor_info::Type::Custom) {
@@ -148,20 +148,20 @@ fn with_executor(task: &TaskInfo, site: Site<'_>) -> Result<Resources, String> {
         ));
     }
     no_shared_cgroups(executor)?;
-    if overlap([&own, &executors]) {
+    if overlap([own, &executors]) {
         return Err(format!(
             "There are overlapping resources in the task resources {own} and executor resources \
              {executors}"
         ));
     }
-    let both = &own + &executors;
+    let both = own + &executors;
     unique_persistence_ids(&both)
         .map_err(|error| format!("Task and its executor use duplicate persistence ID: {error}"))?;
     not_mixed_revocable(&both).map_err(|error| {
         format!("Task and its executor mix revocable and non-revocable resources: {error}")
     })?;
     let running = site.agent.executor(&site.framework.id, &executor.executor_id).is_some();
-    Ok(if running { own } else { both })
+    Ok(if running { own.clone() } else { both })
 }
 
 /// An executor by itself.
