@@ -33,8 +33,9 @@ const RANKS: &[(&str, u32)] = &[
 const CORE_DEPENDENCIES: &[&str] =
     &["base64", "hmac", "indexmap", "md-5", "regex-automata", "serde_json", "thiserror"];
 
-/// What our own scheduler library and command line may use of ours: what a stranger could.
-const FRAMEWORK_DEPENDENCIES: &[&str] = &["protocol"];
+/// What our own scheduler library and command line may use of ours: what a stranger could. An ensemble
+/// is open to all.
+const FRAMEWORK_DEPENDENCIES: &[&str] = &["coordination", "protocol"];
 
 /// Files longer than this are listed below; the list may only shrink.
 const LINES_MAX: usize = 800;

@@ -1,9 +1,9 @@
 //! Write a scheduler in Rust, over the public HTTP APIs: nothing here is closed to others, so what
 //! is built on it runs on Apache Mesos too.
 //!
-//! [`Scheduler::start`] subscribes a framework and keeps it subscribed: it follows the leading
-//! master, notices a dead stream by its missing heartbeats and comes back under the same framework
-//! id. Events arrive on a channel; [`Scheduler::call`] sends calls, in order.
+//! [`Scheduler::start`] subscribes a framework and keeps it subscribed: it finds the leading master,
+//! follows a change of leader, notices a dead stream by its missing heartbeats and comes back under the
+//! same framework id. Events arrive on a channel; [`Scheduler::call`] sends calls, in order.
 //!
 //! ```no_run
 //! use protocol::{mesos, scheduler};
@@ -29,11 +29,23 @@
 //! ```
 
 mod http;
+mod leader;
 mod scheduler;
 mod subscription;
 
 pub use http::{HttpClient, HttpError, HttpResponse};
 pub use scheduler::{
-    CallError, ContentType, Credential, EVENTS_MAX, Incoming, InvalidMaster, Scheduler,
-    SchedulerOptions, SubscribeError,
+    CallError, ContentType, Credential, EVENTS_MAX, Incoming, Scheduler, SchedulerOptions,
+    StartError, SubscribeError,
 };
+
+/// An error with all that caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

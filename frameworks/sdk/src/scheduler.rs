@@ -1,22 +1,30 @@
 //! A subscribed framework: the stream of events, and calls.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use coordination::{Detector, DetectorError};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use hyper::{Request, StatusCode};
 use protocol::mesos::{FrameworkId, FrameworkInfo};
 use protocol::scheduler::{Call, Event, call};
 use protocol::{DecodeError, JsonError, Message, Names};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
 
 use crate::http::{Connection, HttpError, read_whole};
+use crate::leader::Leaders;
 
 mod stream;
 
 /// How many events wait for the framework before reading pauses.
 pub const EVENTS_MAX: usize = 256;
+
+/// How long a call's answer is waited for when the stream has ended: the answer to a teardown may come
+/// after the end of the stream.
+const ANSWER_GRACE: Duration = Duration::from_secs(1);
 
 const PATH: &str = "/api/v1/scheduler";
 const STREAM_ID: &str = "Mesos-Stream-Id";
@@ -87,7 +95,8 @@ impl std::fmt::Debug for Credential {
 /// Who subscribes, and where.
 #[derive(Clone, Debug)]
 pub struct SchedulerOptions {
-    /// A master: `host:port` or `master@host:port`. It need not be the leading one.
+    /// Where to find the leading master: `zk://…/path` of the ensemble that elects it, or the
+    /// `host:port` or `master@host:port` of a master, which need not be the leading one.
     pub master: String,
     /// The framework. With an id it resubscribes.
     pub framework: FrameworkInfo,
@@ -119,8 +128,8 @@ pub enum Incoming {
     /// An event of the master. After one of type ERROR the framework is not subscribed again and
     /// nothing follows.
     Event(Box<Event>),
-    /// The stream ended or could not be opened. It is tried again, and SUBSCRIBED will tell of
-    /// success; calls fail until then.
+    /// The stream ended or could not be opened, or no master leads. It is tried again, and SUBSCRIBED
+    /// will tell of success; calls fail until then.
     Disconnected {
         /// For people.
         reason: String,
@@ -129,10 +138,14 @@ pub enum Incoming {
     Failed(SubscribeError),
 }
 
-/// The text given as the master is no address.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not the address of a master: expected host:port")]
-pub struct InvalidMaster(pub String);
+/// Why a scheduler cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The text given as the master is no address and no URL of an ensemble.
+    #[error(transparent)]
+    Master(#[from] DetectorError),
+}
 
 /// The master's refusal of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -153,6 +166,9 @@ pub enum CallError {
     /// The framework is not subscribed.
     #[error("cannot send the call: the framework is not subscribed")]
     NotSubscribed,
+    /// The subscription ended before the answer; whether the master got the call is unknown.
+    #[error("the subscription ended before the master answered the call")]
+    Unsubscribed,
     /// No answer; whether the master got the call is unknown.
     #[error("cannot send the call")]
     Http(#[from] HttpError),
@@ -187,15 +203,11 @@ impl Drop for Stop {
 #[derive(Debug)]
 struct Shared {
     options: SchedulerOptions,
-    state: Mutex<State>,
+    framework_id: Mutex<Option<FrameworkId>>,
+    /// `None` while the framework is not subscribed.
+    subscription: watch::Sender<Option<Subscription>>,
     /// The connection for calls. One at a time holds it, which keeps calls in order.
     calls: tokio::sync::Mutex<Option<Connection>>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    framework_id: Option<FrameworkId>,
-    subscription: Option<Subscription>,
 }
 
 /// Where to send calls, and the header that ties them to the stream.
@@ -212,23 +224,25 @@ impl Scheduler {
     /// The master's address cannot be understood. Everything later arrives on the channel.
     pub fn start(
         options: SchedulerOptions,
-    ) -> Result<(Self, mpsc::Receiver<Incoming>), InvalidMaster> {
-        let authority = authority(&options.master)?;
+    ) -> Result<(Self, mpsc::Receiver<Incoming>), StartError> {
+        let detector = Detector::new(&options.master)?;
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
-        let framework_id = options.framework.id.clone();
+        let framework_id = Mutex::new(options.framework.id.clone());
         let shared = Arc::new(Shared {
             options,
-            state: Mutex::new(State { framework_id, subscription: None }),
+            framework_id,
+            subscription: watch::Sender::new(None),
             calls: tokio::sync::Mutex::default(),
         });
-        let task = tokio::spawn(stream::run(Arc::clone(&shared), authority, events));
+        let leaders = Leaders::new(&detector);
+        let task = tokio::spawn(stream::run(Arc::clone(&shared), leaders, events));
         Ok((Self { shared, _stop: Arc::new(Stop(task.abort_handle())) }, receiver))
     }
 
     /// The id the master gave, once subscribed.
     #[must_use]
     pub fn framework_id(&self) -> Option<FrameworkId> {
-        self.shared.state().framework_id.clone()
+        self.shared.framework_id()
     }
 
     /// Sends one call; the framework id is filled in. Calls arrive in the order in which this was
@@ -238,34 +252,60 @@ impl Scheduler {
     /// The framework is not subscribed, there is no answer, or the master refuses the call.
     pub async fn call(&self, mut call: Call) -> Result<(), CallError> {
         let mut kept = self.shared.calls.lock().await;
-        let (framework_id, subscription) = {
-            let state = self.shared.state();
-            (state.framework_id.clone(), state.subscription.clone())
-        };
-        let subscription = subscription.ok_or(CallError::NotSubscribed)?;
+        let mut subscriptions = self.shared.subscription.subscribe();
+        let subscription =
+            subscriptions.borrow_and_update().clone().ok_or(CallError::NotSubscribed)?;
         if call.framework_id.is_none() {
-            call.framework_id = framework_id;
+            call.framework_id = self.shared.framework_id();
         }
-        let mut connection = Connection::reuse(kept.take(), &subscription.authority).await?;
-        let mut request = self.shared.request();
+        // A master that is deposed because it hangs must not keep those calls waiting that are for the
+        // next one.
+        let ended = async {
+            let _ = subscriptions.changed().await;
+            sleep(ANSWER_GRACE).await;
+        };
+        tokio::select! {
+            done = self.shared.send(&call, &subscription, &mut kept) => done,
+            () = ended => Err(CallError::Unsubscribed),
+        }
+    }
+}
+
+impl Shared {
+    fn framework_id(&self) -> Option<FrameworkId> {
+        self.framework_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn subscribed(&self, id: FrameworkId, subscription: Subscription) {
+        *self.framework_id.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+        self.subscription.send_replace(Some(subscription));
+    }
+
+    fn unsubscribed(&self) {
+        self.subscription.send_if_modified(|subscription| subscription.take().is_some());
+    }
+
+    async fn send(
+        &self,
+        call: &Call,
+        subscription: &Subscription,
+        kept: &mut Option<Connection>,
+    ) -> Result<(), CallError> {
+        let authority = &subscription.authority;
+        let mut connection = Connection::reuse(kept.take(), authority).await?;
+        let mut request = self.request();
         if let Some(stream_id) = &subscription.stream_id {
             request = request.header(STREAM_ID, stream_id);
         }
-        let body = self.shared.options.content_type.encode(&call);
+        let body = self.options.content_type.encode(call);
         let response = connection.send(request, body).await?;
         let status = response.status();
-        let reason = read_whole(&subscription.authority, response.into_body()).await?;
+        let reason = read_whole(authority, response.into_body()).await?;
         *kept = Some(connection);
         if status.is_success() {
             return Ok(());
         }
         Err(CallError::Refused { status, reason: String::from_utf8_lossy(&reason).into_owned() })
-    }
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn request(&self) -> hyper::http::request::Builder {
@@ -279,7 +319,7 @@ impl Shared {
 
     /// The SUBSCRIBE call, under the id we have.
     fn subscribe(&self) -> Call {
-        let framework_id = self.state().framework_id.clone();
+        let framework_id = self.framework_id();
         let mut framework_info = self.options.framework.clone();
         framework_info.id.clone_from(&framework_id);
         Call {
@@ -292,21 +332,6 @@ impl Shared {
             })),
             ..Default::default()
         }
-    }
-}
-
-fn authority(master: &str) -> Result<String, InvalidMaster> {
-    let text = master.trim();
-    let address = text.strip_prefix("master@").unwrap_or(text);
-    match address.rsplit_once(':') {
-        Some((host, port))
-            if !host.is_empty()
-                && !host.contains(['/', '@', ':'])
-                && port.parse::<u16>().is_ok() =>
-        {
-            Ok(address.to_owned())
-        }
-        _ => Err(InvalidMaster(text.to_owned())),
     }
 }
 

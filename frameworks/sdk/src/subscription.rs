@@ -66,39 +66,39 @@ pub(crate) fn silence_max(heartbeat_interval_seconds: Option<f64>) -> Duration {
     interval.mul_f64(HEARTBEATS_MISSED_MAX)
 }
 
-/// Decides where to subscribe next, and when.
+/// Decides when to try again.
 #[derive(Debug)]
 pub(crate) struct Attempts {
-    /// The address the user gave, where to go when a leader fails.
-    configured: String,
     backoff: Duration,
     redirects: u32,
 }
 
-impl Attempts {
-    pub(crate) const fn new(configured: String) -> Self {
-        Self { configured, backoff: BACKOFF_MIN, redirects: 0 }
+impl Default for Attempts {
+    fn default() -> Self {
+        Self { backoff: BACKOFF_MIN, redirects: 0 }
     }
+}
 
-    /// The subscription was accepted.
-    pub(crate) const fn succeeded(&mut self) {
+impl Attempts {
+    /// What has failed so far counts no more: the subscription was accepted, or another master leads.
+    pub(crate) const fn start_over(&mut self) {
         self.backoff = BACKOFF_MIN;
         self.redirects = 0;
     }
 
-    /// Where to go after an attempt failed or a stream ended, and how long to wait before.
-    pub(crate) fn failed(&mut self) -> (String, Duration) {
+    /// How long to wait after an attempt failed or a stream ended.
+    pub(crate) fn failed(&mut self) -> Duration {
         let wait = self.backoff;
         self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
         self.redirects = 0;
-        (self.configured.clone(), wait)
+        wait
     }
 
-    /// Where to go when pointed to another master. Masters that point at each other during an
-    /// election make us wait too.
-    pub(crate) fn redirected(&mut self, authority: String) -> (String, Duration) {
+    /// Whether to go at once where a master points to. Masters that point at each other during an
+    /// election make us wait instead.
+    pub(crate) const fn may_follow(&mut self) -> bool {
         self.redirects += 1;
-        if self.redirects > REDIRECTS_MAX { self.failed() } else { (authority, Duration::ZERO) }
+        self.redirects <= REDIRECTS_MAX
     }
 }
 
@@ -126,20 +126,22 @@ mod tests {
 
     #[test]
     fn waiting_grows_to_its_bound_and_starts_over() {
-        let mut attempts = Attempts::new("a:1".to_owned());
-        let waits: Vec<u128> = (0..9).map(|_| attempts.failed().1.as_millis()).collect();
+        let mut attempts = Attempts::default();
+        let waits: Vec<u128> = (0..9).map(|_| attempts.failed().as_millis()).collect();
         assert_eq!(waits, [250, 500, 1000, 2000, 4000, 8000, 15000, 15000, 15000]);
-        attempts.succeeded();
-        assert_eq!(attempts.failed(), ("a:1".to_owned(), BACKOFF_MIN));
+        attempts.start_over();
+        assert_eq!(attempts.failed(), BACKOFF_MIN);
     }
 
     #[test]
     fn masters_that_point_at_each_other_make_us_wait() {
-        let mut attempts = Attempts::new("a:1".to_owned());
+        let mut attempts = Attempts::default();
         for _ in 0..REDIRECTS_MAX {
-            assert_eq!(attempts.redirected("b:2".to_owned()), ("b:2".to_owned(), Duration::ZERO));
+            assert!(attempts.may_follow());
         }
-        assert_eq!(attempts.redirected("b:2".to_owned()), ("a:1".to_owned(), BACKOFF_MIN));
+        assert!(!attempts.may_follow());
+        attempts.failed();
+        assert!(attempts.may_follow());
     }
 
     #[test]

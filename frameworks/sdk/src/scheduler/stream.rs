@@ -1,6 +1,7 @@
 //! The task that subscribes and reads events, again and again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::Response;
@@ -13,6 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Incoming, STREAM_ID, Shared, SubscribeError, Subscription};
 use crate::http::{Connection, read_whole};
+use crate::leader::{Leaders, NobodyListens};
 use crate::subscription::{Answer, Attempts, silence_max};
 
 /// How one attempt to subscribe ended.
@@ -24,40 +26,56 @@ enum End {
     Redirected {
         authority: String,
     },
+    /// The master that was subscribed with, or asked, does not lead any more.
+    Deposed,
     /// Nothing more to do: refused, an ERROR event, or nobody listens.
     Final,
 }
 
-pub(super) async fn run(shared: Arc<Shared>, authority: String, events: mpsc::Sender<Incoming>) {
-    let mut attempts = Attempts::new(authority.clone());
-    let mut authority = authority;
+pub(super) async fn run(shared: Arc<Shared>, mut leaders: Leaders, events: mpsc::Sender<Incoming>) {
+    let mut attempts = Attempts::default();
+    let mut redirected = None;
     loop {
-        let end = attempt(&shared, &authority, &events, &mut attempts).await;
-        shared.state().subscription = None;
-        let (next, wait) = match end {
+        let authority = match redirected.take() {
+            Some(authority) => authority,
+            None => match leaders.next(&events).await {
+                Ok(authority) => authority,
+                Err(NobodyListens) => return,
+            },
+        };
+        let end = tokio::select! {
+            end = attempt(&shared, &authority, &events, &mut attempts) => end,
+            () = leaders.changed() => End::Deposed,
+        };
+        shared.unsubscribed();
+        let (reason, wait) = match end {
             End::Final => return,
-            End::Redirected { authority } => attempts.redirected(authority),
-            End::Lost { reason } => {
-                tracing::debug!(%authority, reason, "subscription lost");
-                if events.send(Incoming::Disconnected { reason }).await.is_err() {
-                    return;
-                }
-                attempts.failed()
+            End::Redirected { authority } if attempts.may_follow() => {
+                redirected = Some(authority);
+                continue;
+            }
+            End::Redirected { authority: other } => {
+                (format!("{authority} says that {other} leads"), attempts.failed())
+            }
+            End::Lost { reason } => (reason, attempts.failed()),
+            End::Deposed => {
+                attempts.start_over();
+                (format!("{authority} does not lead any more"), Duration::ZERO)
             }
         };
-        authority = next;
-        sleep(wait).await;
+        tracing::debug!(%authority, reason, "subscription lost");
+        if events.send(Incoming::Disconnected { reason }).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = leaders.changed() => attempts.start_over(),
+        }
     }
 }
 
 fn lost(error: &dyn std::error::Error) -> End {
-    let mut reason = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        reason = format!("{reason}: {cause}");
-        source = cause.source();
-    }
-    End::Lost { reason }
+    End::Lost { reason: crate::chain(error) }
 }
 
 async fn attempt(
@@ -128,10 +146,8 @@ async fn read(
             };
             if let Some(subscribed) = &event.subscribed {
                 silence = silence_max(subscribed.heartbeat_interval_seconds);
-                attempts.succeeded();
-                let mut state = shared.state();
-                state.framework_id = Some(subscribed.framework_id.clone());
-                state.subscription = Some(subscription.clone());
+                attempts.start_over();
+                shared.subscribed(subscribed.framework_id.clone(), subscription.clone());
             }
             if let Some(end) = pass(event, events).await {
                 return end;

@@ -9,6 +9,8 @@ use tokio::time::timeout;
 
 use super::*;
 
+mod leaders;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The master's side, byte by byte.
@@ -266,11 +268,10 @@ async fn dropping_the_scheduler_closes_the_stream() {
     assert!(end.is_err());
 }
 
-#[test]
-fn masters() {
-    assert_eq!(authority(" master@10.0.0.1:5050\n").unwrap(), "10.0.0.1:5050");
-    for text in ["", "host", "zk://a:2181/mesos", "host:", ":1", "a@b:1"] {
-        assert_eq!(authority(text), Err(InvalidMaster(text.to_owned())));
+#[tokio::test]
+async fn what_is_no_master_is_refused() {
+    for text in ["", "host", "host:", ":1", "zk://a:2181", "zk://a/mesos"] {
+        assert!(matches!(Scheduler::start(options(text)), Err(StartError::Master(_))), "{text}");
     }
 }
 
