@@ -2,6 +2,8 @@
 
 mod page;
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, bail};
 use sdk::{Credential, HttpClient};
 use serde_json::Value;
@@ -11,6 +13,9 @@ use crate::terminal::print;
 
 /// The most redirects followed: a master leads to the leader in one.
 const REDIRECTS_MAX: usize = 3;
+
+/// How long the leader is looked for in an ensemble.
+const SEARCH_LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs `meseta explain FRAMEWORK [ROLE]`.
 pub(crate) fn run(values: &Values, words: &[String]) -> Result<i32> {
@@ -40,7 +45,7 @@ pub(crate) fn run(values: &Values, words: &[String]) -> Result<i32> {
 /// The answer of the leading master.
 async fn ask(values: &Values, path: &str) -> Result<String> {
     let master = values.text("master").unwrap_or_default();
-    let mut authority = master.trim_start_matches("master@").to_owned();
+    let mut authority = crate::leader::authority(master, SEARCH_LIMIT).await?;
     for _ in 0..=REDIRECTS_MAX {
         let mut client = HttpClient::new(&authority);
         if let (Some(principal), Some(secret)) = (values.text("principal"), values.text("secret")) {

@@ -8,8 +8,10 @@ mod daemon;
 mod execute;
 mod execute_command;
 mod explain;
+mod leader;
 mod local;
 mod logging;
+mod resolve;
 mod terminal;
 
 use server::flags::{FlagTable, Values};
@@ -29,6 +31,7 @@ enum Program {
     Local,
     Execute,
     Explain,
+    Resolve,
     Executor,
     Fetcher,
 }
@@ -41,6 +44,7 @@ const NAMES: &[(&str, &[&str], Program)] = &[
     ("local", &["mesos-local"], Program::Local),
     ("execute", &["mesos-execute"], Program::Execute),
     ("explain", &[], Program::Explain),
+    ("resolve", &["mesos-resolve"], Program::Resolve),
     ("executor", &["mesos-executor"], Program::Executor),
     ("fetcher", &["mesos-fetcher"], Program::Fetcher),
 ];
@@ -56,6 +60,7 @@ Commands:
   agent     run an agent, which offers this machine to a master
   execute   run one command or task on a cluster
   explain   tell why a framework gets no offers
+  resolve   print where the leading master is
   version   print the version
   help      print this page
 
@@ -125,15 +130,28 @@ fn run(program: Program, arguments: &[String]) -> ExitCode {
         Program::Execute => {
             with_flags(&FlagTable::EXECUTE, arguments, |values, _| execute_command::run(values))
         }
-        Program::Explain => {
-            // What is no flag is a framework or a role.
-            let (flags, words): (Vec<_>, Vec<_>) =
-                arguments.iter().cloned().partition(|argument| argument.starts_with("--"));
-            with_flags(&FlagTable::EXPLAIN, &flags, |values, _| explain::run(values, &words))
-        }
+        // What is no flag is a framework or a role.
+        Program::Explain => with_words(&FlagTable::EXPLAIN, arguments, explain::run),
+        Program::Resolve => with_words(&FlagTable::RESOLVE, arguments, |values, words| {
+            if values.boolean("verbose") {
+                logging::start_at(values, "debug");
+            }
+            resolve::run(values, words)
+        }),
         Program::Executor => code(executor::main()),
         Program::Fetcher => code(containers::fetcher::main()),
     }
+}
+
+/// As [`with_flags`], for a command that also takes words that are no flags.
+fn with_words(
+    table: &FlagTable,
+    arguments: &[String],
+    run: impl FnOnce(&Values, &[String]) -> anyhow::Result<i32>,
+) -> ExitCode {
+    let (flags, words): (Vec<_>, Vec<_>) =
+        arguments.iter().cloned().partition(|argument| argument.starts_with("--"));
+    with_flags(table, &flags, |values, _| run(values, &words))
 }
 
 /// Reads the flags, answers `--help` and `--version`, and runs the rest.

@@ -6,9 +6,11 @@
 
 mod client;
 mod cluster;
+mod leadership;
 mod process;
 pub mod scheduler;
 
 pub use client::{get, get_json, post_form, post_json, try_get_json};
 pub use cluster::{Agent, Cluster, ClusterOptions};
+pub use leadership::Leadership;
 pub use process::{Output, Process, binary, free_port, run, wait_until};

@@ -20,6 +20,7 @@ mod local_flags;
 mod logging_flags;
 mod master_flags;
 mod page;
+mod resolve_flags;
 #[cfg(test)]
 mod tests;
 
@@ -133,6 +134,8 @@ impl FlagTable {
     pub const EXPLAIN: Self = explain_flags::TABLE;
     /// The flags of `meseta execute`.
     pub const EXECUTE: Self = execute_flags::TABLE;
+    /// The flags of `meseta resolve`.
+    pub const RESOLVE: Self = resolve_flags::TABLE;
 
     /// Every flag of the program, in table order.
     pub fn flags(&self) -> impl Iterator<Item = &'static Flag> + use<> {

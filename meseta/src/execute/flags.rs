@@ -1,6 +1,7 @@
 //! Options from the flags of `mesos-execute`.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use coordination::Detector;
 use protocol::mesos::environment::Variable;
 use protocol::mesos::framework_info::capability;
 use protocol::mesos::{
@@ -22,12 +23,7 @@ impl ExecuteOptions {
     /// Names the flag that is missing, malformed or contradicts another.
     pub(crate) fn from_flags(values: &Values) -> Result<Self> {
         let master = values.text("master").context("--master is required")?.trim().to_owned();
-        if master.starts_with("zk://") {
-            bail!(
-                "--master={master}: ZooKeeper support is not in this version; \
-                 give the address of the master as host:port"
-            );
-        }
+        Detector::new(&master).context("--master")?;
         let container = container_options(values)?;
         Ok(Self {
             master,

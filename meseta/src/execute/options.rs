@@ -14,7 +14,7 @@ use sdk::{ContentType, Credential};
 /// A framework and its only task or task group.
 #[derive(Clone, Debug)]
 pub(crate) struct ExecuteOptions {
-    /// `host:port` of a master.
+    /// `host:port` of a master, or the URL of the ensemble that elects it.
     pub(crate) master: String,
     /// How to subscribe. Its role is where the resources come from.
     pub(crate) framework: FrameworkInfo,

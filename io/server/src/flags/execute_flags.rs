@@ -6,7 +6,7 @@ use super::{Flag, FlagTable, Kind};
 pub(super) const TABLE: FlagTable = FlagTable {
     program: "execute",
     summary: "Runs one command, task or task group on a cluster and prints what becomes of it.",
-    usage: "meseta execute --master=HOST:PORT --name=NAME --command=COMMAND [flags]",
+    usage: "meseta execute --master=MASTER --name=NAME --command=COMMAND [flags]",
     groups: &[("General", GENERAL), ("Task", TASK), ("Framework", FRAMEWORK)],
 };
 
@@ -50,7 +50,8 @@ const TASK: &[Flag] = &[
 ];
 
 const FRAMEWORK: &[Flag] = &[
-    Flag::new("master", Kind::Text, "The master: host:port.").required(),
+    Flag::new("master", Kind::Text, "The master: host:port, or zk://host:port,.../path.")
+        .required(),
     Flag::new("role", Kind::Text, "The role to ask offers for.").default("*"),
     Flag::new("principal", Kind::Text, "The principal."),
     Flag::new("secret", Kind::Text, "The principal's secret."),

@@ -2,8 +2,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{FlagTable, help, markdown};
 
-const TABLES: [FlagTable; 5] =
-    [FlagTable::MASTER, FlagTable::AGENT, FlagTable::LOCAL, FlagTable::EXECUTE, FlagTable::EXPLAIN];
+const TABLES: [FlagTable; 6] = [
+    FlagTable::MASTER,
+    FlagTable::AGENT,
+    FlagTable::LOCAL,
+    FlagTable::EXECUTE,
+    FlagTable::EXPLAIN,
+    FlagTable::RESOLVE,
+];
 
 fn arguments(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()

@@ -121,9 +121,15 @@ fn refusals_name_the_flag() {
 }
 
 #[test]
-fn zookeeper_is_refused_with_what_to_do_instead() {
-    let flags = ["--master=zk://a:2181/mesos", "--name=x", "--command=true"].map(str::to_owned);
-    let values = FlagTable::EXECUTE.parse(&flags, &BTreeMap::new()).unwrap();
-    let error = ExecuteOptions::from_flags(&values).unwrap_err().to_string();
-    assert!(error.contains("ZooKeeper") && error.contains("host:port"), "{error}");
+fn masters_are_checked_early() {
+    let options = |master: &str| {
+        let flags = [master, "--name=x", "--command=true"].map(str::to_owned);
+        ExecuteOptions::from_flags(&FlagTable::EXECUTE.parse(&flags, &BTreeMap::new()).unwrap())
+    };
+    for master in ["--master=zk://u:p@a:2181,b:2181/mesos", "--master=host:5050"] {
+        assert!(options(master).is_ok(), "{master}");
+    }
+    let error = format!("{:#}", options("--master=zk://u:secret@a/mesos").unwrap_err());
+    assert!(error.contains("--master") && error.contains("host:port"), "{error}");
+    assert!(!error.contains("secret"), "{error}");
 }
