@@ -11,6 +11,7 @@ mod explain;
 mod leader;
 mod local;
 mod logging;
+mod registry;
 mod resolve;
 mod terminal;
 
@@ -31,6 +32,7 @@ enum Program {
     Local,
     Execute,
     Explain,
+    Registry,
     Resolve,
     Executor,
     Fetcher,
@@ -44,6 +46,7 @@ const NAMES: &[(&str, &[&str], Program)] = &[
     ("local", &["mesos-local"], Program::Local),
     ("execute", &["mesos-execute"], Program::Execute),
     ("explain", &[], Program::Explain),
+    ("registry", &[], Program::Registry),
     ("resolve", &["mesos-resolve"], Program::Resolve),
     ("executor", &["mesos-executor"], Program::Executor),
     ("fetcher", &["mesos-fetcher"], Program::Fetcher),
@@ -61,6 +64,7 @@ Commands:
   execute   run one command or task on a cluster
   explain   tell why a framework gets no offers
   resolve   print where the leading master is
+  registry  export or import the registry of a master
   version   print the version
   help      print this page
 
@@ -132,6 +136,7 @@ fn run(program: Program, arguments: &[String]) -> ExitCode {
         }
         // What is no flag is a framework or a role.
         Program::Explain => with_words(&FlagTable::EXPLAIN, arguments, explain::run),
+        Program::Registry => with_words(&FlagTable::REGISTRY, arguments, registry::run),
         Program::Resolve => with_words(&FlagTable::RESOLVE, arguments, |values, words| {
             if values.boolean("verbose") {
                 logging::start_at(values, "debug");

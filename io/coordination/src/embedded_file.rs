@@ -73,6 +73,12 @@ impl EmbeddedFile {
         Ok(registry)
     }
 
+    /// Whether there is a registry in `work_dir`; it may be damaged.
+    #[must_use]
+    pub fn exists_in(work_dir: &Path) -> bool {
+        work_dir.join(FOLDER).join(FILE).exists()
+    }
+
     /// The file that holds the records.
     #[must_use]
     pub fn path(&self) -> &Path {

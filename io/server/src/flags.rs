@@ -20,6 +20,7 @@ mod local_flags;
 mod logging_flags;
 mod master_flags;
 mod page;
+mod registry_flags;
 mod resolve_flags;
 #[cfg(test)]
 mod tests;
@@ -134,6 +135,8 @@ impl FlagTable {
     pub const EXPLAIN: Self = explain_flags::TABLE;
     /// The flags of `meseta execute`.
     pub const EXECUTE: Self = execute_flags::TABLE;
+    /// The flags of `meseta registry`.
+    pub const REGISTRY: Self = registry_flags::TABLE;
     /// The flags of `meseta resolve`.
     pub const RESOLVE: Self = resolve_flags::TABLE;
 

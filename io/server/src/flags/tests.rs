@@ -2,12 +2,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{FlagTable, help, markdown};
 
-const TABLES: [FlagTable; 6] = [
+const TABLES: [FlagTable; 7] = [
     FlagTable::MASTER,
     FlagTable::AGENT,
     FlagTable::LOCAL,
     FlagTable::EXECUTE,
     FlagTable::EXPLAIN,
+    FlagTable::REGISTRY,
     FlagTable::RESOLVE,
 ];
 
