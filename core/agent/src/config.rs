@@ -95,6 +95,20 @@ pub enum ReconfigurationPolicy {
     Equal,
     /// More resources, more attributes, a domain where there was none.
     Additive,
+    /// Resources that no running task uses, all attributes and the domain. Mesos does not have this.
+    Any,
+}
+
+impl ReconfigurationPolicy {
+    /// The flag's value.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Equal => "equal",
+            Self::Additive => "additive",
+            Self::Any => "any",
+        }
+    }
 }
 
 /// Waiting times, all with Mesos' defaults.
@@ -102,8 +116,6 @@ pub enum ReconfigurationPolicy {
 pub struct Timing {
     /// `--registration_backoff_factor`, 1 s.
     pub registration_backoff_factor: Duration,
-    /// `--authentication_backoff_factor`, 1 s.
-    pub authentication_backoff_factor: Duration,
     /// `--executor_registration_timeout`, 1 min.
     pub executor_registration_timeout: Duration,
     /// `--executor_reregistration_timeout`, 2 s; executors are told to try again at least as often.
@@ -123,7 +135,6 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             registration_backoff_factor: Duration::from_secs(1),
-            authentication_backoff_factor: Duration::from_secs(1),
             executor_registration_timeout: Duration::from_secs(60),
             executor_reregistration_timeout: Duration::from_secs(2),
             executor_shutdown_grace_period: Duration::from_secs(5),

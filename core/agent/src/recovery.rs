@@ -19,7 +19,7 @@ pub use self::read::{
 };
 use crate::agent::{Agent, Drain};
 use crate::checkpoint::{self, Change, Tree, records};
-use crate::config::{Config, RecoverMode};
+use crate::config::{Config, ReconfigurationPolicy, RecoverMode};
 use crate::effect::{ContainerRecovery, Effect, Severity};
 use crate::event::ContainerTermination;
 use crate::executor::{Executor, ExecutorKey, PendingTermination, State};
@@ -29,6 +29,7 @@ use crate::timers::{Timer, TimerId};
 use crate::view::Phase;
 
 mod compatibility;
+mod in_use;
 mod operation_streams;
 mod read;
 
@@ -63,15 +64,34 @@ pub enum RecoveryError {
     },
     /// The configuration differs more than `--reconfiguration_policy` allows.
     #[error(
-        "incompatible agent info: {difference}; allow it with --reconfiguration_policy, or remove \
-         {latest} to start as a new agent, which forgets running executors"
+        "incompatible agent info: {difference}; {}, or remove {latest} to start as a new agent, \
+         which forgets running executors",
+        way_out(*.allowed_by)
     )]
     Incompatible {
         /// What differs.
         difference: String,
+        /// The policy that would allow it, if one does.
+        allowed_by: Option<ReconfigurationPolicy>,
         /// The link that makes this the same agent.
         latest: String,
     },
+    /// The agent would have less than its tasks use.
+    #[error(
+        "the agent's tasks use more than it would have: {missing}; give it at least that, or start it \
+         as before and end these tasks first"
+    )]
+    InUse {
+        /// What is missing, and who uses it.
+        missing: String,
+    },
+}
+
+fn way_out(allowed_by: Option<ReconfigurationPolicy>) -> String {
+    match allowed_by {
+        Some(policy) => format!("--reconfiguration_policy={} allows that", policy.name()),
+        None => "masters and executors know the agent by it: start it as before".to_owned(),
+    }
 }
 
 /// What an earlier run left behind.
@@ -115,11 +135,12 @@ pub fn recover(config: &Config, tree: &Tree) -> Result<RecoveredState, RecoveryE
     let meant = found.target.as_ref().unwrap_or(&found.committed);
     let total: Resources =
         Resources::from_wire(&config.resources).unwrap_or_else(|_| Resources::new());
-    total.apply_checkpointed(meant).map_err(|source| RecoveryError::ResourcesDoNotFit {
-        checkpointed: meant.to_string(),
-        total: total.to_string(),
-        source: Box::new(source),
-    })?;
+    let total =
+        total.apply_checkpointed(meant).map_err(|source| RecoveryError::ResourcesDoNotFit {
+            checkpointed: meant.to_string(),
+            total: total.to_string(),
+            source: Box::new(source),
+        })?;
     let mut state = RecoveredState {
         rebooted,
         committed: found.committed,
@@ -129,6 +150,12 @@ pub fn recover(config: &Config, tree: &Tree) -> Result<RecoveredState, RecoveryE
     };
     if !latest.is_empty() {
         recover_agent(config, &mut reader, &mut state)?;
+    }
+    if config.reconfiguration_policy == ReconfigurationPolicy::Any
+        && state.changed
+        && let Some(missing) = in_use::missing(&total, &state.frameworks)
+    {
+        return Err(RecoveryError::InUse { missing });
     }
     state.other_agents = tree
         .names("slaves")
@@ -154,10 +181,11 @@ fn recover_agent(
         let latest = checkpoint::LATEST_AGENT.to_owned();
         if !state.rebooted {
             let latest = format!("{}/meta/{latest}", config.work_dir);
-            return Err(RecoveryError::Incompatible { difference, latest });
+            let compatibility::Difference { text: difference, allowed_by } = difference;
+            return Err(RecoveryError::Incompatible { difference, allowed_by, latest });
         }
         // Nothing lives after a reboot; a changed host is a new agent.
-        state.warnings.push(format!("starting as a new agent: {difference}"));
+        state.warnings.push(format!("starting as a new agent: {}", difference.text));
         state.repairs.push(Change::Remove { path: latest });
         return Ok(());
     }
@@ -173,7 +201,6 @@ fn recover_agent(
 #[derive(Debug, Default)]
 pub(crate) struct RecoveryProgress {
     other_agents: Vec<mesos::AgentId>,
-    changed: bool,
     deadline: Option<TimerId>,
     /// Executors whose process was never recorded: there can be none.
     never_started: Vec<mesos::ContainerId>,
@@ -200,8 +227,8 @@ impl Agent {
         self.finish_pending_operations();
         self.drain = state.drain.map(|config| Drain { config: Arc::new(config), started: now });
         self.recovery.other_agents = state.other_agents;
-        self.recovery.changed = state.changed;
         self.registration.needs_agent_update = state.changed;
+        self.registration.is_change_unknown = state.changed;
         let mut containers = Vec::new();
         for framework in state.frameworks {
             self.recover_framework(now, framework, &mut containers);
@@ -408,10 +435,6 @@ impl Agent {
         self.metrics.recovery_time_secs = Some((now - self.started).as_secs_f64());
         let boot_id = checkpoint::write_text(checkpoint::BOOT_ID.to_owned(), &self.config.boot_id);
         self.outbox.change(boot_id);
-        if self.recovery.changed {
-            let path = checkpoint::agent_info(&self.agent_id());
-            self.outbox.change(checkpoint::write_message(path, &*self.info));
-        }
         for agent in std::mem::take(&mut self.recovery.other_agents) {
             let directory = checkpoint::agent_directory(&agent);
             self.schedule_removal(now, self.work_path(&directory));

@@ -30,6 +30,8 @@ use crate::view::{FrameworkView, Phase};
 
 /// No attempt waits longer for the next one.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// The bound of waits begins at least with this, so that doubling it helps.
+const BACKOFF_MIN: Duration = Duration::from_millis(1);
 /// Launches that refer to older registrations than these are not on their way any more.
 const SUPERSEDED_VERSIONS_MAX: usize = 64;
 
@@ -48,6 +50,8 @@ pub(crate) struct Registration {
     pub(crate) superseded_versions: VecDeque<Vec<u8>>,
     /// Set when the agent changed over a restart: an old master would not notice.
     pub(crate) needs_agent_update: bool,
+    /// Set until a master has taken note of that change; what is on disk is what masters know.
+    pub(crate) is_change_unknown: bool,
 }
 
 /// What an agent tells of itself before it has an id.
@@ -169,9 +173,9 @@ impl Agent {
             let message = self.registration_message();
             self.send_to_master(message);
         }
-        let bound = self.registration.backoff_max.min(BACKOFF_MAX);
+        let bound = self.registration.backoff_max.clamp(BACKOFF_MIN, BACKOFF_MAX);
         self.registration.backoff_max = bound * 2;
-        let wait = random_share(&mut self.uuids, bound).max(Duration::from_millis(1));
+        let wait = random_share(&mut self.uuids, bound).max(BACKOFF_MIN);
         self.registration.attempt = Some(self.timers.set(now + wait, Timer::Registration));
     }
 
@@ -323,6 +327,10 @@ impl Agent {
 
     fn connected(&mut self, now: Timestamp) {
         self.phase = Phase::Running;
+        if std::mem::take(&mut self.registration.is_change_unknown) {
+            let path = checkpoint::agent_info(&self.agent_id());
+            self.outbox.change(checkpoint::write_message(path, &*self.info));
+        }
         self.registration.registered = Some(now);
         if let Some(timer) = self.registration.attempt.take() {
             self.timers.cancel(timer);

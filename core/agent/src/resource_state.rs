@@ -190,7 +190,7 @@ fn volume_path(work_dir: &str, volume: &Resource) -> Option<(String, bool)> {
 }
 
 /// Reads a list one by one, leaving out what is invalid.
-fn read_valid(wire: &[mesos::Resource]) -> Resources {
+pub(crate) fn read_valid(wire: &[mesos::Resource]) -> Resources {
     wire.iter().filter_map(|resource| Resource::from_wire(resource).ok()).collect()
 }
 

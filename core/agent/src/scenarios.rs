@@ -5,6 +5,7 @@
 mod chaos;
 mod executors;
 mod operations;
+mod reconfiguration;
 mod recorded;
 mod registration;
 mod restart;

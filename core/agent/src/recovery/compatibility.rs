@@ -1,12 +1,32 @@
 //! Whether an agent may go on as the one that was checkpointed (`src/slave/compatibility.cpp`).
 
 use protocol::mesos;
-use resources::{Resource, Resources, Value};
+use resources::{Attribute, AttributeValue, Attributes, Resource, Resources, Value};
 
 use crate::config::ReconfigurationPolicy;
 
+/// What a policy does not allow.
+pub(super) struct Difference {
+    /// For the operator's eyes.
+    pub(super) text: String,
+    /// The strictest policy that would allow it; none if no policy does.
+    pub(super) allowed_by: Option<ReconfigurationPolicy>,
+}
+
 /// Says what differs against the policy; nothing if the agent may go on.
 pub(super) fn difference(
+    policy: ReconfigurationPolicy,
+    old: &mesos::AgentInfo,
+    new: &mesos::AgentInfo,
+) -> Option<Difference> {
+    let text = first_difference(policy, old, new)?;
+    let allowed_by = [ReconfigurationPolicy::Additive, ReconfigurationPolicy::Any]
+        .into_iter()
+        .find(|policy| first_difference(*policy, old, new).is_none());
+    Some(Difference { text, allowed_by })
+}
+
+fn first_difference(
     policy: ReconfigurationPolicy,
     old: &mesos::AgentInfo,
     new: &mesos::AgentInfo,
@@ -17,6 +37,7 @@ pub(super) fn difference(
         .or_else(|| attributes(policy, old, new))
 }
 
+/// The master tells an agent with another hostname to shut down, and executors come back to the port.
 fn identity(old: &mesos::AgentInfo, new: &mesos::AgentInfo) -> Option<String> {
     if old.hostname != new.hostname {
         return Some(format!("hostname changed from {} to {}", old.hostname, new.hostname));
@@ -30,8 +51,12 @@ fn domain(
     old: &mesos::AgentInfo,
     new: &mesos::AgentInfo,
 ) -> Option<String> {
-    let may_be_added = policy == ReconfigurationPolicy::Additive && old.domain.is_none();
-    (old.domain != new.domain && !may_be_added).then(|| "domain changed".to_owned())
+    let is_allowed = match policy {
+        ReconfigurationPolicy::Equal => false,
+        ReconfigurationPolicy::Additive => old.domain.is_none(),
+        ReconfigurationPolicy::Any => true,
+    };
+    (old.domain != new.domain && !is_allowed).then(|| "domain changed".to_owned())
 }
 
 fn resources(
@@ -47,6 +72,7 @@ fn resources(
     let is_allowed = match policy {
         ReconfigurationPolicy::Equal => before == after,
         ReconfigurationPolicy::Additive => after.contains(&before),
+        ReconfigurationPolicy::Any => true,
     };
     if is_allowed {
         return None;
@@ -80,15 +106,35 @@ fn attributes(
     old: &mesos::AgentInfo,
     new: &mesos::AgentInfo,
 ) -> Option<String> {
-    let missing = old.attributes.iter().find(|attribute| !new.attributes.contains(attribute));
-    if let Some(attribute) = missing {
-        return Some(format!("attribute {} changed or is missing", attribute.name));
+    let (Ok(before), Ok(after)) =
+        (Attributes::from_wire(&old.attributes), Attributes::from_wire(&new.attributes))
+    else {
+        return Some("the checkpointed attributes are invalid".to_owned());
+    };
+    let lost = match policy {
+        ReconfigurationPolicy::Any => return None,
+        ReconfigurationPolicy::Additive => before.iter().find(|it| !is_kept(it, &after)),
+        ReconfigurationPolicy::Equal => before.iter().find(|it| !after.contains(it)),
+    };
+    if let Some(Attribute { name, value }) = lost {
+        return Some(match after.get(name) {
+            Some(now) => format!("attribute {name} changed from {value} to {now}"),
+            None => format!("attribute {name} is missing: it was {value}"),
+        });
     }
-    let added = new.attributes.iter().find(|attribute| !old.attributes.contains(attribute));
-    match (policy, added) {
-        (ReconfigurationPolicy::Equal, Some(attribute)) => {
-            Some(format!("attribute {} was added", attribute.name))
-        }
-        (ReconfigurationPolicy::Additive, _) | (ReconfigurationPolicy::Equal, None) => None,
-    }
+    let is_allowed = policy == ReconfigurationPolicy::Additive;
+    let added = after.iter().filter(|_| !is_allowed).find(|it| !before.contains(it))?;
+    Some(format!("attribute {} was added", added.name))
+}
+
+/// Whether an attribute stays what it was, or is a range that has grown.
+fn is_kept(old: &Attribute, after: &Attributes) -> bool {
+    let has_grown = |new: &Attribute| match (&old.value, &new.value) {
+        (AttributeValue::Ranges(old), AttributeValue::Ranges(new)) => new.contains(old),
+        (
+            AttributeValue::Ranges(_) | AttributeValue::Scalar(_) | AttributeValue::Text(_),
+            AttributeValue::Ranges(_) | AttributeValue::Scalar(_) | AttributeValue::Text(_),
+        ) => false,
+    };
+    after.contains(old) || after.iter().any(|new| new.name == old.name && has_grown(new))
 }

@@ -72,6 +72,18 @@ fn registers_like_mesos_and_retries_with_growing_waits() {
 }
 
 #[test]
+fn a_master_is_not_overrun_without_a_back_off_factor_either() {
+    let mut config = config();
+    config.timing.registration_backoff_factor = Duration::ZERO;
+    let mut world = World::start(config, checkpoint::Tree::default()).unwrap();
+    world.recover_containers(&[]);
+    world.detect();
+    world.pass(Duration::from_secs(60));
+    let attempts = count_registrations(&mut world);
+    assert!((5..60).contains(&attempts), "{attempts}");
+}
+
+#[test]
 fn the_id_is_durable_before_it_is_used() {
     let mut world = World::new();
     world.recover_containers(&[]);

@@ -3,14 +3,14 @@ use std::time::Duration;
 
 use protocol::executor::call::{Subscribe, Update};
 use protocol::executor::event::Type;
-use protocol::mesos::{self, TaskState, task_status::Reason};
+use protocol::mesos::{TaskState, task_status::Reason};
 use protocol::messages::AgentToMaster;
 use protocol::time::Timestamp;
 
 use super::samples::{command_task, config, executor_task, framework, run_task, scalar, task_id};
 use super::world::{Trace, World};
 use crate::checkpoint::{self, Change, Tree};
-use crate::config::{Config, ReconfigurationPolicy, RecoverMode};
+use crate::config::{Config, RecoverMode};
 use crate::effect::{ContainerLaunch, Effect};
 use crate::event::{ContainerTermination, Event};
 use crate::recovery::RecoveryError;
@@ -171,51 +171,6 @@ fn after_a_reboot_a_changed_host_is_a_new_agent() {
     world.pass(Duration::from_secs(1));
     assert!(matches!(&world.messages()[..], [AgentToMaster::RegisterSlave(_), ..]));
     assert!(world.disk.link_name(checkpoint::LATEST_AGENT).is_none());
-}
-
-#[test]
-fn an_incompatible_configuration_is_refused_with_a_clear_text() {
-    let (world, _) = running();
-    let mut fewer = config();
-    fewer.resources[0] = scalar("cpus", 2.0);
-    let mut renamed = config();
-    renamed.hostname = "other".to_owned();
-    let mut labelled = config();
-    labelled.attributes = vec![mesos::Attribute {
-        name: "rack".to_owned(),
-        r#type: mesos::value::Type::Text,
-        text: Some(mesos::value::Text { value: "a".to_owned(), ..Default::default() }),
-        ..Default::default()
-    }];
-    let text = |config: &Config| {
-        let error = World::start(config.clone(), world.disk.clone()).err();
-        error.map(|error| error.to_string()).unwrap_or_default()
-    };
-    assert!(text(&fewer).contains("resource cpus changed"), "{}", text(&fewer));
-    assert!(text(&fewer).contains("/var/agent/meta/slaves/latest"));
-    assert!(text(&renamed).contains("hostname changed from host to other"));
-    assert!(text(&labelled).contains("attribute rack was added"));
-    for config in [&mut fewer, &mut renamed, &mut labelled] {
-        config.reconfiguration_policy = ReconfigurationPolicy::Additive;
-    }
-    assert!(text(&fewer).contains("resource cpus changed"));
-    assert!(text(&renamed).contains("hostname"));
-    assert_eq!(text(&labelled), "");
-}
-
-#[test]
-fn more_resources_are_taken_on_when_allowed_and_remembered() {
-    let (world, launch) = running();
-    let mut more = config();
-    more.resources.push(scalar("gpus", 1.0));
-    more.reconfiguration_policy = ReconfigurationPolicy::Additive;
-    let mut world = World::start(more.clone(), world.disk).unwrap();
-    world.recover_containers(&[&launch.container]);
-    world.subscribe("F", "t");
-    world.register();
-    assert_eq!(world.view().resources.len(), 4);
-    more.reconfiguration_policy = ReconfigurationPolicy::Equal;
-    assert!(World::start(more, world.disk).is_ok());
 }
 
 #[test]
