@@ -27,6 +27,12 @@ impl Agent {
             self.log(Severity::Warning, text);
             return;
         }
+        if matches!(self.phase, Phase::Recovering | Phase::Reconnecting) {
+            // Nothing was said to this master yet, so this is for the run before this one.
+            let text = format!("{} from {from} ignored: recovery is under way", message.name());
+            self.log(Severity::Warning, text);
+            return;
+        }
         self.leader_message(now, message);
     }
 

@@ -4,6 +4,7 @@
 
 mod chaos;
 mod executors;
+mod leaders;
 mod operations;
 mod reconfiguration;
 mod recorded;
