@@ -120,6 +120,13 @@ impl Master {
     /// Takes back what is offered of an agent and stops further offers.
     pub(crate) fn deactivate_agent_offers(&mut self, id: &AgentId) {
         self.allocator.deactivate_agent(id);
+        self.rescind_offers_of(id);
+        self.hold_inverse_offers_back(id);
+        self.views.touch_agent(id);
+    }
+
+    /// Takes back what is offered of an agent.
+    pub(crate) fn rescind_offers_of(&mut self, id: &AgentId) {
         let offers: Vec<_> = self
             .agents
             .registered
@@ -129,8 +136,6 @@ impl Master {
         for offer in offers {
             self.rescind_offer(&offer);
         }
-        self.hold_inverse_offers_back(id);
-        self.views.touch_agent(id);
     }
 
     /// A disconnected agent stayed away for too long.

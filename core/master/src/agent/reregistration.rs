@@ -259,7 +259,12 @@ impl Master {
         self.agents.by_pid.remove(&old_pid);
         self.agents.by_pid.insert(pid.clone(), agent_id);
         self.effects.push(Effect::Link { pid: pid.clone() });
-        self.withdraw_impossible_offers(&id);
+        if new_attributes {
+            // Offers show the attributes: whoever accepted one would go by what is not true any more.
+            self.rescind_offers_of(&id);
+        } else {
+            self.withdraw_impossible_offers(&id);
+        }
         self.allocator.update_agent(&id, profile);
         if new_attributes {
             self.allocator.clear_agent_filters(&id);

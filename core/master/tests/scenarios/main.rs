@@ -24,6 +24,7 @@ mod operators;
 mod partitions;
 mod policy;
 mod reconciliation;
+mod reconfiguration;
 mod reservations;
 mod subscriptions;
 mod updates;
