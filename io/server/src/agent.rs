@@ -92,7 +92,10 @@ impl AgentServer {
     pub async fn start(options: AgentOptions) -> Result<Self, StartError> {
         let resources = options.resources()?.to_wire();
         let attributes = options.attributes()?.to_wire();
-        let master = options.master.leader().map_err(StartError::Master)?;
+        let (inputs, receiver) = event_loop::inputs();
+        let detection =
+            Detection::start(&options.master, options.zk_session_timeout, inputs.clone())
+                .map_err(StartError::Master)?;
         let work_dir = absolute(&options.work_dir)?;
         let meta = work_dir.join("meta");
         let tree = checkpoints::read(&meta)?;
@@ -104,7 +107,6 @@ impl AgentServer {
         let lock = prepare(&work_dir)?;
         let (core, effects) = Agent::new(clock.now(), config, Some(recovered));
 
-        let (inputs, receiver) = event_loop::inputs();
         let containers = Containers::start(
             inputs.clone(),
             Handle::current(),
@@ -118,8 +120,6 @@ impl AgentServer {
         )?;
         let writer = writer(meta, inputs.clone()).map_err(StartError::System)?;
         let (exit, exited) = watch::channel(None);
-        let detection = Detection::new(master, inputs.clone());
-        detection.again();
         let parts = Parts {
             core,
             node: node.clone(),

@@ -8,8 +8,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use coordination::ZooKeeperUrl;
-
 mod agent_flags;
 mod credentials;
 mod error;
@@ -20,6 +18,7 @@ mod local_flags;
 mod logging_flags;
 mod master_flags;
 mod page;
+mod place;
 mod registry_flags;
 mod resolve_flags;
 #[cfg(test)]
@@ -32,15 +31,6 @@ pub use page::{help, markdown};
 
 /// The longest file a `file://` value may name, in bytes.
 const VALUE_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
-
-/// The URL of a ZooKeeper ensemble as everybody may see it; any other text as it is.
-fn without_password(text: &str) -> String {
-    if !ZooKeeperUrl::is_meant_by(text) {
-        return text.to_owned();
-    }
-    // What cannot be read may hold a password nevertheless.
-    text.parse().map_or_else(|_| "zk://***".to_owned(), |url: ZooKeeperUrl| url.to_string())
-}
 
 /// What happens when a flag is given a value other than its default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +168,7 @@ impl FlagTable {
         let mut values = Values {
             program: self.program,
             texts: BTreeMap::new(),
-            secrets: BTreeMap::new(),
+            shown: BTreeMap::new(),
             warnings,
         };
         // Help and version are for users who may not know what is required.
@@ -193,7 +183,7 @@ impl FlagTable {
 
     fn read_argument(&self, argument: &str) -> Result<(&'static Flag, String, String), FlagError> {
         let Some(body) = argument.strip_prefix("--").filter(|body| !body.is_empty()) else {
-            return Err(FlagError::NotAFlag { argument: argument.to_owned() });
+            return Err(FlagError::NotAFlag { argument: place::without_password(argument) });
         };
         let (name, value) = match body.split_once('=') {
             Some((name, value)) => (name, Some(value)),
@@ -231,9 +221,6 @@ impl FlagTable {
     }
 }
 
-/// Shown in place of secrets that were given on the command line itself.
-const HIDDEN: &str = "(not shown)";
-
 /// Where a value came from, for error messages.
 #[derive(Clone, Debug)]
 struct Given {
@@ -268,8 +255,8 @@ pub struct Values {
     program: &'static str,
     /// Normalised as `/flags` shows them: `15000ms` has become `15secs`.
     texts: BTreeMap<&'static str, String>,
-    /// What stands for the values of flags that hold secrets.
-    secrets: BTreeMap<&'static str, String>,
+    /// The values that others may see.
+    shown: BTreeMap<&'static str, String>,
     /// Lines for the log: deprecated names, flags without effect.
     warnings: Vec<String>,
 }
@@ -305,6 +292,7 @@ impl Values {
                 accepted: flag.kind.accepted(),
             });
         };
+        let shown = flag.kind.shown(&given.text, &text);
         if flag.default != Some(text.as_str()) {
             match flag.support {
                 Support::Full => {}
@@ -314,17 +302,13 @@ impl Values {
                 Support::Refused(instead) => {
                     return Err(FlagError::Refused {
                         spelled: given.spelled.clone(),
-                        value: text,
+                        value: shown,
                         instead,
                     });
                 }
             }
         }
-        if flag.kind == Kind::Secret {
-            let is_path = given.text.starts_with(['/', '.']) || given.text.starts_with("file://");
-            let shown = if is_path { given.text.as_str() } else { HIDDEN };
-            self.secrets.insert(flag.name, shown.to_owned());
-        }
+        self.shown.insert(flag.name, shown);
         self.texts.insert(flag.name, text);
         Ok(())
     }
@@ -339,10 +323,15 @@ impl Values {
     #[must_use]
     pub fn display(&self) -> Vec<(String, String)> {
         let shown = |(name, text): (&&'static str, &String)| {
-            let text = self.secrets.get(name).unwrap_or(text);
-            ((*name).to_owned(), without_password(text))
+            ((*name).to_owned(), self.shown.get(name).unwrap_or(text).clone())
         };
         self.texts.iter().map(shown).collect()
+    }
+
+    /// The value of a flag as others may see it: for messages about it.
+    #[must_use]
+    pub fn shown(&self, name: &str) -> Option<&str> {
+        self.shown.get(name).or_else(|| self.texts.get(name)).map(String::as_str)
     }
 
     /// The text of a flag, `None` when it is neither given nor has a default.

@@ -98,6 +98,8 @@ pub(super) struct AgentMachine {
     requests_seen: u64,
     waiting: BTreeMap<ConnectionId, Waiting>,
     streams: BTreeMap<ConnectionId, Stream>,
+    /// The master whose end is heard of.
+    linked: Option<Pid>,
 }
 
 impl AgentMachine {
@@ -109,6 +111,7 @@ impl AgentMachine {
             requests_seen: 0,
             waiting: BTreeMap::new(),
             streams: BTreeMap::new(),
+            linked: None,
         };
         if machine.perform_all(effects).is_break() {
             // The loop ends with its first input; there is one from the detector at the latest.
@@ -123,7 +126,7 @@ impl AgentMachine {
 
     fn perform(&mut self, effect: Effect) -> ControlFlow<()> {
         match effect {
-            Effect::LinkMaster { pid } => self.parts.node.relink(&pid),
+            Effect::LinkMaster { pid } => self.link(pid),
             Effect::Authenticate { master } => match &mut self.parts.authentications {
                 Some(authentications) => authentications.begin(&master),
                 None => {
@@ -169,6 +172,16 @@ impl AgentMachine {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// Links the master; the one before it is nobody's any more.
+    fn link(&mut self, pid: Pid) {
+        self.parts.node.relink(&pid);
+        if let Some(former) = self.linked.replace(pid)
+            && Some(&former) != self.linked.as_ref()
+        {
+            self.parts.node.unlink(&former);
+        }
     }
 
     fn tell(&self, event: Event) {
@@ -276,10 +289,10 @@ impl Machine for AgentMachine {
             }
             Input::Stop => return ControlFlow::Break(()),
         };
-        let is_master_lost = matches!(event, Event::MasterExited { .. });
+        let lost = if let Event::MasterExited { pid } = &event { Some(pid.clone()) } else { None };
         let effects = self.parts.core.handle(now, event);
-        if is_master_lost {
-            self.parts.detection.lost(&self.parts.runtime);
+        if let Some(pid) = lost {
+            self.parts.detection.lost(&self.parts.runtime, &pid);
         }
         self.perform_all(effects)
     }

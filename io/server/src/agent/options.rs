@@ -25,6 +25,8 @@ const EXECUTOR_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 pub struct AgentOptions {
     /// `--master`.
     pub master: Detector,
+    /// `--zk_session_timeout`.
+    pub zk_session_timeout: std::time::Duration,
     /// `--ip`.
     pub ip: Ipv4Addr,
     /// `--port`; 0 takes a free one.
@@ -83,7 +85,7 @@ pub enum OptionsError {
     /// `--master` names no place.
     #[error("flag --master={value} is not accepted")]
     Master {
-        /// The value.
+        /// The value, without a password.
         value: String,
         /// Why.
         source: DetectorError,
@@ -124,6 +126,7 @@ impl AgentOptions {
         let program = std::env::current_exe().map_err(|source| OptionsError::Program { source })?;
         Ok(Self {
             master,
+            zk_session_timeout: coordination::SESSION_TIMEOUT_DEFAULT,
             ip: Ipv4Addr::LOCALHOST,
             port: 5051,
             advertise_ip: None,
@@ -158,10 +161,11 @@ impl AgentOptions {
     /// A value that cannot be used.
     pub fn from_flags(values: &Values) -> Result<Self, OptionsError> {
         let text = |name: &str| values.text(name).unwrap_or_default().to_owned();
-        let master = text("master");
-        let detector = master
-            .parse::<Detector>()
-            .map_err(|source| OptionsError::Master { value: master.clone(), source })?;
+        let detector =
+            text("master").parse::<Detector>().map_err(|source| OptionsError::Master {
+                value: values.shown("master").unwrap_or_default().to_owned(),
+                source,
+            })?;
         let defaults = Self::new(detector, text("work_dir").into())?;
         let ip = crate::host::listening_address(values)
             .map_err(|source| OptionsError::Address { source })?;
@@ -169,6 +173,9 @@ impl AgentOptions {
         let authentication_timeouts = AuthenticationTimeouts {
             min: values.duration("authentication_timeout_min").unwrap_or(timeouts.min),
             max: values.duration("authentication_timeout_max").unwrap_or(timeouts.max),
+            backoff_factor: values
+                .duration("authentication_backoff_factor")
+                .unwrap_or(timeouts.backoff_factor),
         };
         check_isolation(&text("isolation"))?;
         let completed = values.integer("max_completed_executors_per_framework");
@@ -182,6 +189,9 @@ impl AgentOptions {
             credential: values.credential("credential")?,
             authentication_timeouts,
             access: api::access(values)?,
+            zk_session_timeout: values
+                .duration("zk_session_timeout")
+                .unwrap_or(defaults.zk_session_timeout),
             ip,
             port: values.port("port").unwrap_or(defaults.port),
             advertise_ip: values.text("advertise_ip").and_then(|text| text.parse().ok()),
@@ -197,6 +207,7 @@ impl AgentOptions {
             strict: values.boolean("strict"),
             reconfiguration_policy: match values.text("reconfiguration_policy") {
                 Some("additive") => ReconfigurationPolicy::Additive,
+                Some("any") => ReconfigurationPolicy::Any,
                 Some(_) | None => ReconfigurationPolicy::Equal,
             },
             switch_user: values.boolean("switch_user"),

@@ -19,7 +19,7 @@ const NO_APPC: &str = "Appc images are left out on purpose: use OCI or Docker im
 pub(super) const TABLE: FlagTable = FlagTable {
     program: "agent",
     summary: "Runs an agent: it offers this machine's resources to a master and runs tasks.",
-    usage: "meseta agent --master=HOST:PORT --work_dir=PATH [flags]",
+    usage: "meseta agent --master=HOST:PORT|zk://… --work_dir=PATH [flags]",
     groups: &[
         ("General", GENERAL),
         ("Master and network", NETWORK),
@@ -42,9 +42,10 @@ pub(super) const TABLE: FlagTable = FlagTable {
 const NETWORK: &[Flag] = &[
     Flag::new(
         "master",
-        Kind::Text,
-        "The master: host:port, or file:///path of a file that holds \
-        it.",
+        Kind::Place,
+        "The master: host:port, or zk://[user:password@]host:port,…/path for the one \
+        that leads at this path of a ZooKeeper ensemble, or file:///path of a file that holds either. \
+        A file keeps the password from those who see the machine's processes.",
     )
     .required(),
     Flag::new(
@@ -86,9 +87,13 @@ const NETWORK: &[Flag] = &[
         register, drawn at random below this and doubled up to a minute.",
     )
     .default("1secs"),
-    Flag::new("zk_session_timeout", Kind::Duration, "ZooKeeper session timeout.")
-        .default("10secs")
-        .ignored("ZooKeeper is not in this version"),
+    Flag::new(
+        "zk_session_timeout",
+        Kind::Duration,
+        "How long the ZooKeeper ensemble may be out of \
+        reach until no master is known any more; tasks go on, their updates wait.",
+    )
+    .default("10secs"),
     Flag::new("master_detector", Kind::Text, "Detection module.").refused(NO_MODULES),
 ];
 
@@ -104,10 +109,11 @@ const RESOURCES: &[Flag] = &[
     Flag::new("default_role", Kind::Text, "The role of resources that name none.").default("*"),
     Flag::new(
         "reconfiguration_policy",
-        Kind::OneOf(&["equal", "additive"]),
+        Kind::OneOf(&["equal", "additive", "any"]),
         "What may change \
-        between runs in the same --work_dir: nothing (equal), or resources and attributes may be \
-        added (additive).",
+        between runs in the same --work_dir: nothing (equal), resources and attributes may be \
+        added (additive), or all attributes and the resources that no running task uses may change \
+        (any; not in Mesos).",
     )
     .default("equal"),
     Flag::new("domain", Kind::Json, "The region and zone of the agent.")
@@ -449,8 +455,14 @@ const SECURITY: &[Flag] = &[
     ),
     Flag::new("authenticatee", Kind::OneOf(&["crammd5"]), "How to authenticate with the master.")
         .default("crammd5"),
-    Flag::new("authentication_backoff_factor", Kind::Duration, "First wait between attempts.")
-        .default("1secs"),
+    Flag::new(
+        "authentication_backoff_factor",
+        Kind::Duration,
+        "How far the time limits of attempts are \
+        spread: at random up to twice this above the shortest, doubled after each attempt that took \
+        too long.",
+    )
+    .default("1secs"),
     Flag::new("authentication_timeout_min", Kind::Duration, "Shortest time limit of an attempt.")
         .default("5secs"),
     Flag::new("authentication_timeout_max", Kind::Duration, "Longest time limit of an attempt.")

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::net::Ipv4Addr;
 
 use super::VALUE_FILE_BYTES_MAX;
+use super::place::without_password;
 
 /// What values a flag accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,12 @@ pub enum Kind {
     Json,
     /// The path of a file that holds secrets, or the secrets themselves. Its content is never shown.
     Secret,
+    /// Where masters are: an address, or the URL of a ZooKeeper ensemble, whose password is never shown.
+    Place,
 }
+
+/// Shown in place of secrets that were given on the command line itself.
+const HIDDEN: &str = "(not shown)";
 
 impl Kind {
     /// What is accepted, for error messages and help pages.
@@ -63,6 +69,7 @@ impl Kind {
             Self::Address => "an IPv4 address".to_owned(),
             Self::OneOf(words) => format!("one of {}", words.join(", ")),
             Self::Secret => "the path of a file that holds secrets".to_owned(),
+            Self::Place => "host:port or zk://[user:password@]host:port,…/path".to_owned(),
             Self::Json => "a JSON document, or the path of a file that holds one".to_owned(),
         }
     }
@@ -70,7 +77,8 @@ impl Kind {
     /// The value as `/flags` shows it, or `None` when it does not fit.
     pub(super) fn normalise(self, text: &str) -> Option<String> {
         match self {
-            Self::Text => Some(text.to_owned()),
+            Self::Text | Self::Secret => Some(text.to_owned()),
+            Self::Place => Some(text.trim().to_owned()),
             Self::Path => Some(text.to_owned()).filter(|text| !text.is_empty()),
             Self::Boolean => match text {
                 "true" | "1" => Some("true".to_owned()),
@@ -109,10 +117,40 @@ impl Kind {
             }
             Self::Address => text.parse::<Ipv4Addr>().ok().map(|address| address.to_string()),
             Self::OneOf(words) => words.contains(&text).then(|| text.to_owned()),
-            Self::Secret => Some(text.to_owned()),
             Self::Json => {
                 serde_json::from_str::<serde_json::Value>(text).ok().map(|_| text.to_owned())
             }
+        }
+    }
+}
+
+impl Kind {
+    /// The value as others may see it, from what was given and what it stands for.
+    pub(super) fn shown(self, given: &str, value: &str) -> String {
+        match self {
+            Self::Secret if given.starts_with(['/', '.']) || given.starts_with("file://") => {
+                given.to_owned()
+            }
+            Self::Secret => HIDDEN.to_owned(),
+            // As Mesos does, which shows the path of a file and not what is in it.
+            Self::Place => match given.strip_prefix("file://") {
+                Some(path) => path.to_owned(),
+                None => without_password(value),
+            },
+            Self::Text
+            | Self::Path
+            | Self::Boolean
+            | Self::Port
+            | Self::Integer(_)
+            | Self::Number
+            | Self::Duration
+            | Self::DurationWithin(..)
+            | Self::Bytes
+            | Self::Percent
+            | Self::Rate
+            | Self::Address
+            | Self::OneOf(_)
+            | Self::Json => value.to_owned(),
         }
     }
 }

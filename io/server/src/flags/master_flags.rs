@@ -69,7 +69,7 @@ const REGISTRY: &[Flag] = &[
     .default("replicated_log"),
     Flag::new(
         "zk",
-        Kind::Text,
+        Kind::Place,
         "The ZooKeeper ensemble in which masters elect their leader and keep the registry, as \
         zk://[user:password@]host1:port1,host2:port2,.../path. Without it this master leads alone. \
         With a password, give the flag as file:///path.",

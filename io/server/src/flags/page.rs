@@ -62,6 +62,7 @@ fn spelling(flag: &Flag) -> String {
         Kind::OneOf(words) => format!("--{}={}", flag.name, words.join("|")),
         Kind::Secret => format!("--{}=FILE", flag.name),
         Kind::Json => format!("--{}=JSON", flag.name),
+        Kind::Place => format!("--{}=PLACE", flag.name),
         Kind::Text => format!("--{}=VALUE", flag.name),
     }
 }

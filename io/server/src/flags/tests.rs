@@ -128,6 +128,26 @@ fn secrets_are_read_and_never_shown() {
 }
 
 #[test]
+fn passwords_of_ensembles_are_used_and_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("zk").display().to_string();
+    let url = "zk://me:secret@a:2181,b:2181/mesos";
+    std::fs::write(&path, format!("{url}\n")).unwrap();
+    let file = format!("file://{path}");
+    for (given, shown) in [(url, "zk://me:***@a:2181,b:2181/mesos"), (file.as_str(), path.as_str())]
+    {
+        let words = arguments(&["--work_dir=/w", &format!("--master={given}")]);
+        let values = FlagTable::AGENT.parse(&words, &BTreeMap::new()).unwrap();
+        assert_eq!(values.text("master"), Some(url));
+        assert_eq!(values.shown("master"), Some(shown));
+        assert!(!format!("{:?}", values.display()).contains("secret"));
+    }
+    let stray = arguments(&["--work_dir=/w", url]);
+    let error = FlagTable::AGENT.parse(&stray, &BTreeMap::new()).unwrap_err().to_string();
+    assert!(error.contains("zk://me:***@a"), "{error}");
+}
+
+#[test]
 fn deprecated_names_work_and_warn() {
     let words = arguments(&["--work_dir=/w", "--slave_ping_timeout=20secs"]);
     let values = FlagTable::MASTER.parse(&words, &BTreeMap::new()).unwrap();
