@@ -24,6 +24,8 @@ pub struct ClusterOptions {
     pub master_flags: Vec<String>,
     /// More flags for each agent.
     pub agent_flags: Vec<String>,
+    /// What agents get as `--master`, instead of the master's address.
+    pub agents_master: Option<String>,
 }
 
 impl Default for ClusterOptions {
@@ -33,6 +35,7 @@ impl Default for ClusterOptions {
             resources: "cpus:4;mem:2048;disk:4096;ports:[31000-32000]".to_owned(),
             master_flags: Vec::new(),
             agent_flags: Vec::new(),
+            agents_master: None,
         }
     }
 }
@@ -84,19 +87,22 @@ impl Cluster {
         let master = start(&master_arguments, folder.path(), "master");
         let mut cluster = Self { master, address, agents: Vec::new(), folder, master_arguments };
         cluster.wait_for_master();
-        for number in 0..options.agents {
-            cluster.add_agent(number, options);
+        for _ in 0..options.agents {
+            cluster.add_agent(options);
         }
         cluster.wait_for_agents();
         cluster
     }
 
-    fn add_agent(&mut self, number: usize, options: &ClusterOptions) {
+    /// Starts one more agent, and does not wait for it.
+    pub fn add_agent(&mut self, options: &ClusterOptions) {
+        let number = self.agents.len();
+        let master = options.agents_master.as_ref().unwrap_or(&self.address);
         let port = free_port();
         let work_dir = self.folder.path().join(format!("agent-{number}"));
         let mut arguments = vec![
             "agent".to_owned(),
-            format!("--master={}", self.address),
+            format!("--master={master}"),
             "--ip=127.0.0.1".to_owned(),
             format!("--port={port}"),
             "--no-hostname_lookup".to_owned(),
@@ -172,6 +178,16 @@ impl Cluster {
         let arguments = self.agents[number].arguments.clone();
         self.agents[number].process =
             start(&arguments, self.folder.path(), &format!("agent-{number}"));
+    }
+
+    /// Gives an agent other values of flags, or more flags, from its next start on.
+    pub fn change_agent(&mut self, number: usize, flags: &[(&str, &str)]) {
+        let arguments = &mut self.agents[number].arguments;
+        for (name, value) in flags {
+            let spelled = format!("--{name}=");
+            arguments.retain(|argument| !argument.starts_with(&spelled));
+            arguments.push(format!("{spelled}{value}"));
+        }
     }
 
     /// Kills an agent with SIGKILL and starts it again.

@@ -35,7 +35,8 @@ impl Scheduler {
         Self::subscribe_with(address, json!({}))
     }
 
-    /// Subscribes a new framework whose `FrameworkInfo` has these fields beside the necessary ones.
+    /// Subscribes a framework whose `FrameworkInfo` has these fields beside the necessary ones: a new one,
+    /// unless there is an `id`.
     ///
     /// # Panics
     /// When the master does not accept it.
@@ -47,7 +48,8 @@ impl Scheduler {
         if let (Some(info), Value::Object(fields)) = (info.as_object_mut(), fields) {
             info.extend(fields);
         }
-        let call = json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": info}});
+        let mut call = json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": info}});
+        call["framework_id"] = info["id"].clone();
         let mut stream = TcpStream::connect(address).expect("a connection to the master");
         stream.write_all(request(address, None, &call).as_bytes()).expect("a request");
         let mut reader = BufReader::new(stream);
@@ -85,6 +87,12 @@ impl Scheduler {
             assert!(scheduler.take_event(start, Duration::from_secs(20)), "not subscribed in time");
         }
         scheduler
+    }
+
+    /// Its id, as in `FrameworkInfo`.
+    #[must_use]
+    pub fn id(&self) -> &Value {
+        &self.framework
     }
 
     /// Sends a call and expects 202, or 200 for those that wait until it is done.

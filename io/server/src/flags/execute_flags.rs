@@ -50,7 +50,7 @@ const TASK: &[Flag] = &[
 ];
 
 const FRAMEWORK: &[Flag] = &[
-    Flag::new("master", Kind::Text, "The master: host:port, or zk://host:port,.../path.")
+    Flag::new("master", Kind::Place, "The master: host:port, or zk://host:port,.../path.")
         .required(),
     Flag::new("role", Kind::Text, "The role to ask offers for.").default("*"),
     Flag::new("principal", Kind::Text, "The principal."),

@@ -13,7 +13,7 @@ pub(super) const TABLE: FlagTable = FlagTable {
 const MASTER: &[Flag] = &[
     Flag::new(
         "master",
-        Kind::Text,
+        Kind::Place,
         "The master: zk://host:port,.../path, or host:port of any master, which leads to the leader.",
     )
     .required(),

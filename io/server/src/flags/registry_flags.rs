@@ -13,7 +13,7 @@ pub(super) const TABLE: FlagTable = FlagTable {
 const REGISTRY: &[Flag] = &[
     Flag::new(
         "zk",
-        Kind::Text,
+        Kind::Place,
         "The registry of masters with this --zk: zk://host:port,.../path. It can be exported while a \
         master leads.",
     ),
