@@ -23,7 +23,7 @@ fn with_cpus(cluster: &mut Cluster, agent: &Agent, cpus: f64) -> ReregisterSlave
     let view = cluster.master.snapshot();
     let framework = view.frameworks.values().next().unwrap();
     let mut message = ReregisterSlaveMessage {
-        tasks: framework.tasks.values().map(|task| task.to_task()).collect(),
+        tasks: framework.tasks.iter().map(|task| task.to_task()).collect(),
         frameworks: vec![(*framework.info).clone()],
         ..reregistration(agent)
     };
