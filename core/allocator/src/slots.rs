@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use protocol::hashing::IdHashing;
 
 /// A position in a [`Slab`].
 pub(crate) trait Slot: Copy + Ord {
@@ -125,13 +126,13 @@ impl<I: Slot, V> std::ops::IndexMut<I> for Slab<I, V> {
 /// Names are long and begin alike, so they are found by hash. They are never walked.
 #[derive(Clone, Debug)]
 pub(crate) struct Named<K, I, V> {
-    names: IndexMap<Arc<K>, I>,
+    names: IndexMap<Arc<K>, I, IdHashing>,
     values: Slab<I, V>,
 }
 
 impl<K: Hash + Eq, I: Slot, V> Named<K, I, V> {
     pub(crate) fn new() -> Self {
-        Self { names: IndexMap::new(), values: Slab::new() }
+        Self { names: IndexMap::default(), values: Slab::new() }
     }
 
     pub(crate) fn find(&self, name: &K) -> Option<I> {

@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::ops::Index;
 
 use indexmap::IndexMap;
+use protocol::hashing::IdHashing;
 
 /// Values by key.
 ///
@@ -13,12 +14,12 @@ use indexmap::IndexMap;
 /// that nobody can choose ids that collide.
 #[derive(Clone, Debug)]
 pub(crate) struct Directory<K, V> {
-    entries: IndexMap<K, V>,
+    entries: IndexMap<K, V, IdHashing>,
 }
 
 impl<K, V> Default for Directory<K, V> {
     fn default() -> Self {
-        Self { entries: IndexMap::new() }
+        Self { entries: IndexMap::default() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Mesos' messages and their encodings: protobuf, Mesos JSON, RecordIO, pids, durations.
 //!
-//! Everything here is a pure function of its arguments: no clock, no I/O, no randomness. Bytes from
+//! Everything here is a pure function of its arguments: no clock, no I/O, no randomness, but for the seed
+//! of [`hashing`], which nothing that is put out depends on. Bytes from
 //! outside never panic; they give an error that names the field.
 
 pub mod bytes;
@@ -11,6 +12,7 @@ pub mod duration;
     reason = "names are those of the definitions, every type is named from the root"
 )]
 mod generated;
+pub mod hashing;
 pub mod json;
 mod message;
 #[expect(

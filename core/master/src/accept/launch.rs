@@ -211,7 +211,9 @@ fn downgrade_task(task: &mut TaskInfo) {
 /// express was refused when it was reserved.
 pub(crate) fn downgrade(resources: &mut [protocol::mesos::Resource]) {
     for resource in resources {
-        if let Ok(parsed) = resources::Resource::from_wire(resource)
+        if resource.reservations.is_empty() && resource.reservation.is_none() {
+            resource.role.get_or_insert_with(|| resources::role::UNRESERVED.to_owned());
+        } else if let Ok(parsed) = resources::Resource::from_wire(resource)
             && let Ok(old) = parsed.to_wire_pre_refinement()
         {
             *resource = old;
