@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::candidates::{JSON_LABEL, candidates};
 use crate::ensemble_error::EnsembleError;
+use crate::instances;
 use crate::url::ZooKeeperUrl;
 use crate::zookeeper::{
     Client, Code, CreateMode, Operation, Options, RequestError, SessionEnd, Stat,
@@ -64,17 +65,26 @@ pub enum Candidacy {
 #[non_exhaustive]
 pub enum ContenderError {
     /// Somebody has removed the leader's node.
-    #[error("the node of this master, '{0}', was removed: leadership is lost")]
+    #[error("the own node '{0}' was removed: leadership is lost")]
     NodeRemoved(String),
     /// A node with a lower number has appeared, so detectors follow that one.
-    #[error("'{0}' has a lower number than the node of this master: leadership is lost")]
+    #[error("'{0}' has a lower number than the own node: leadership is lost")]
     Overtaken(String),
     /// A majority of the ensemble could not be reached for so long that another master may be elected.
     #[error("a majority of the ZooKeeper servers cannot be reached: leadership is lost")]
     CutOff,
     /// The session has ended while this master led.
-    #[error("the ZooKeeper session of this master has ended: leadership is lost")]
+    #[error("the own ZooKeeper session has ended: leadership is lost")]
     SessionOver(#[source] EnsembleError),
+    /// Nodes of another kind are where the instances of a program were to contend: those of masters,
+    /// which would not find each other any more.
+    #[error("cannot contend for leadership at '{url}': '{node}' is a node of another program")]
+    Occupied {
+        /// Where.
+        url: String,
+        /// The name of such a node.
+        node: String,
+    },
     /// The ensemble does not let this master contend.
     #[error("cannot contend for leadership at '{url}'")]
     Refused {
@@ -135,13 +145,23 @@ impl Contender {
     /// that is cut off has stepped down and another may follow.
     #[must_use]
     pub fn start(url: &ZooKeeperUrl, session_timeout: Duration, master_info: Vec<u8>) -> Self {
+        Self::start_with_label(url, session_timeout, JSON_LABEL, master_info)
+    }
+
+    pub(crate) fn start_with_label(
+        url: &ZooKeeperUrl,
+        session_timeout: Duration,
+        label: &'static str,
+        data: Vec<u8>,
+    ) -> Self {
         let (sender, candidacy) = watch::channel(Candidacy::Waiting);
         let (stop, stopped) = oneshot::channel();
         let lease = Lease::new();
         let election = Election {
             url: url.clone(),
             options: Options::new(url, session_timeout),
-            master_info,
+            label,
+            data,
             candidacy: sender,
             lease: lease.clone(),
         };
@@ -215,7 +235,8 @@ enum Outcome {
 struct Election {
     url: ZooKeeperUrl,
     options: Options,
-    master_info: Vec<u8>,
+    label: &'static str,
+    data: Vec<u8>,
     candidacy: watch::Sender<Candidacy>,
     lease: Lease,
 }
@@ -260,6 +281,9 @@ impl Election {
             Err(end @ SessionEnd::Credentials) => return Outcome::End(self.refused(end)),
             Err(end) => return Outcome::Again(end.into()),
         };
+        if let Some(node) = instances::stranger(client, &self.url, self.label).await {
+            return Outcome::End(ContenderError::Occupied { url: self.url.to_string(), node });
+        }
         loop {
             let node = match self.join(client, session).await {
                 Ok(node) => node,
@@ -323,9 +347,9 @@ impl Election {
         let path = match own {
             Some(path) => path,
             None => {
-                let prefix = format!("{base}/{JSON_LABEL}_");
+                let prefix = format!("{base}/{}_", self.label);
                 let mode = CreateMode::EphemeralSequential;
-                client.create(&prefix, &self.master_info, acl, mode).await?
+                client.create(&prefix, &self.data, acl, mode).await?
             }
         };
         Ok(client.exists(&path).await?.and_then(|stat| Node::new(&path, stat)))

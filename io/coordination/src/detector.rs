@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use crate::ensemble_error::EnsembleError;
 use crate::url::{UrlError, ZooKeeperUrl};
 
-mod ensemble;
+pub(crate) mod ensemble;
 
 /// The actor that every master is.
 const MASTER_ACTOR: &str = "master";
@@ -59,24 +59,24 @@ pub struct Leader {
     pub info: Option<MasterInfo>,
 }
 
-/// What is known of the leading master at some moment.
+/// What is known of the leader at some moment.
 #[derive(Clone, Debug)]
-pub enum Detected {
+pub enum Detected<L = Leader> {
     /// The ensemble has not answered yet, or not for as long as a session lasts. Whoever led may have
     /// been replaced, so this is no leader.
     Unreachable,
-    /// The ensemble answers: no master leads.
+    /// The ensemble answers: nobody leads.
     Nobody,
-    /// This master leads.
-    Leader(Arc<Leader>),
+    /// This one leads.
+    Leader(Arc<L>),
     /// The leader cannot be read or looked for. Further changes are reported nevertheless.
     Failed(Arc<DetectorError>),
 }
 
-impl Detected {
+impl<L: PartialEq> Detected<L> {
     /// The leader, if one is known.
     #[must_use]
-    pub fn leader(&self) -> Option<&Arc<Leader>> {
+    pub fn leader(&self) -> Option<&Arc<L>> {
         match self {
             Self::Leader(leader) => Some(leader),
             Self::Unreachable | Self::Nobody | Self::Failed(_) => None,
@@ -95,20 +95,24 @@ impl Detected {
 
 /// A search that goes on in the background until this is dropped.
 #[derive(Debug)]
-pub struct Detection {
-    detected: watch::Receiver<Detected>,
+pub struct Detection<L = Leader> {
+    detected: watch::Receiver<Detected<L>>,
     task: AbortHandle,
 }
 
-impl Detection {
+impl<L> Detection<L> {
+    pub(crate) fn new(detected: watch::Receiver<Detected<L>>, task: AbortHandle) -> Self {
+        Self { detected, task }
+    }
+
     /// What is known now, and each change.
     #[must_use]
-    pub fn detected(&self) -> watch::Receiver<Detected> {
+    pub fn detected(&self) -> watch::Receiver<Detected<L>> {
         self.detected.clone()
     }
 }
 
-impl Drop for Detection {
+impl<L> Drop for Detection<L> {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -141,9 +145,11 @@ impl Detector {
         let (sender, detected) = watch::channel(Detected::Unreachable);
         let task = match self.place.clone() {
             Place::Address(address) => tokio::spawn(address.watch(sender)),
-            Place::ZooKeeper(url) => tokio::spawn(ensemble::watch(url, session_timeout, sender)),
+            Place::ZooKeeper(url) => {
+                tokio::spawn(ensemble::watch(url, session_timeout, ensemble::read_master, sender))
+            }
         };
-        Detection { detected, task: task.abort_handle() }
+        Detection::new(detected, task.abort_handle())
     }
 
     /// Looks for the leader once, for at most `limit`; a leader that is elected meanwhile is found. To
@@ -236,7 +242,7 @@ impl Address {
 }
 
 /// Tells of news, and only of news.
-fn report(detected: &watch::Sender<Detected>, news: Detected) {
+fn report<L: PartialEq>(detected: &watch::Sender<Detected<L>>, news: Detected<L>) {
     detected.send_if_modified(|last| {
         let is_new = !last.says_the_same_as(&news);
         if is_new {
@@ -309,7 +315,7 @@ pub enum DetectorError {
     #[error("no master leads at '{0}'")]
     Nobody(String),
     /// The ensemble does not let this client look.
-    #[error("cannot look for the leading master at '{place}'")]
+    #[error("cannot look for the leader at '{place}'")]
     Refused {
         /// Where.
         place: String,
@@ -324,8 +330,14 @@ pub enum DetectorError {
         /// The path of the node.
         node: String,
     },
+    /// A node of another program is where the leading instance of a program was looked for.
+    #[error("the node '{node}' of the leader is that of another program")]
+    Stranger {
+        /// The path of the node.
+        node: String,
+    },
     /// The data in the leader's node is not what its label says.
-    #[error("the node '{node}' of the leading master holds no usable {expected}")]
+    #[error("the node '{node}' of the leader holds no usable {expected}")]
     Data {
         /// The path of the node.
         node: String,

@@ -20,11 +20,15 @@ use crate::zookeeper::{Client, Code, Options, RequestError, SessionEnd, Watch};
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LONGEST: Duration = Duration::from_secs(10);
 
+/// Understands the leader's node: given the candidate, the path of its node and its data.
+pub(crate) type ReadNode<L> = fn(&Candidate, &str, &[u8]) -> Result<L, DetectorError>;
+
 /// Looks for the leader for ever, in one session after the other.
-pub(super) async fn watch(
+pub(crate) async fn watch<L: PartialEq>(
     url: ZooKeeperUrl,
     session_timeout: Duration,
-    detected: watch::Sender<Detected>,
+    read: ReadNode<L>,
+    detected: watch::Sender<Detected<L>>,
 ) {
     let options = Options::new(&url, session_timeout);
     let mut pause = PAUSE_FIRST;
@@ -35,7 +39,7 @@ pub(super) async fn watch(
             pause = PAUSE_FIRST;
         }
         let end = tokio::select! {
-            end = follow(&client, &url, &detected) => end,
+            end = follow(&client, &url, read, &detected) => end,
             end = client.over() => RequestError::SessionOver(end),
         };
         let news = match end {
@@ -49,7 +53,7 @@ pub(super) async fn watch(
             | RequestError::Malformed(_)
             | RequestError::TooLong { .. }) => {
                 let error = crate::EnsembleError::from(error);
-                warn!("looking for the leading master at {url} again: {error}");
+                warn!("looking for the leader at {url} again: {error}");
                 Detected::Unreachable
             }
         };
@@ -61,14 +65,15 @@ pub(super) async fn watch(
 }
 
 /// Reports the leader, and each other one that follows, until something goes wrong.
-async fn follow(
+async fn follow<L: PartialEq>(
     client: &Client,
     url: &ZooKeeperUrl,
-    detected: &watch::Sender<Detected>,
+    read: ReadNode<L>,
+    detected: &watch::Sender<Detected<L>>,
 ) -> RequestError {
     let mut known = None;
     loop {
-        match look(client, url, &mut known, detected).await {
+        match look(client, url, read, &mut known, detected).await {
             Ok(watch) => watch.changed().await,
             // The same session goes on with another server.
             Err(RequestError::Interrupted) => {}
@@ -78,11 +83,12 @@ async fn follow(
 }
 
 /// Looks once; gives a watch that tells when to look again.
-async fn look(
+async fn look<L: PartialEq>(
     client: &Client,
     url: &ZooKeeperUrl,
+    read: ReadNode<L>,
     known: &mut Option<Candidate>,
-    detected: &watch::Sender<Detected>,
+    detected: &watch::Sender<Detected<L>>,
 ) -> Result<Watch, RequestError> {
     let base = url.path();
     let (children, watch) = match client.watch_children(base).await {
@@ -91,7 +97,7 @@ async fn look(
         Err(RequestError::Refused(Code::NoNode)) => {
             let (exists, watch) = client.watch_existence(base).await?;
             if exists {
-                return Box::pin(look(client, url, known, detected)).await;
+                return Box::pin(look(client, url, read, known, detected)).await;
             }
             (Vec::new(), watch)
         }
@@ -108,7 +114,7 @@ async fn look(
     };
     let path = format!("{base}/{}", candidate.name);
     let news = match client.data(&path).await {
-        Ok((data, _)) => match read_leader(&candidate, &path, &data) {
+        Ok((data, _)) => match read(&candidate, &path, &data) {
             Ok(leader) => Detected::Leader(Arc::new(leader)),
             Err(error) => Detected::Failed(Arc::new(error)),
         },
@@ -125,7 +131,12 @@ async fn look(
     Ok(watch)
 }
 
-fn read_leader(candidate: &Candidate, node: &str, data: &[u8]) -> Result<Leader, DetectorError> {
+/// Understands the node of a leading master.
+pub(super) fn read_master(
+    candidate: &Candidate,
+    node: &str,
+    data: &[u8],
+) -> Result<Leader, DetectorError> {
     let failed = |expected, source| DetectorError::Data { node: node.to_owned(), expected, source };
     let of_info = |info: MasterInfo| {
         let pid = info.pid.as_deref().unwrap_or_default().parse();
