@@ -3,7 +3,9 @@
 //!
 //! [`Scheduler::start`] subscribes a framework and keeps it subscribed: it finds the leading master,
 //! follows a change of leader, notices a dead stream by its missing heartbeats and comes back under the
-//! same framework id. Events arrive on a channel; [`Scheduler::call`] sends calls, in order.
+//! same framework id.
+//! With a [`Store`] a restarted framework comes back under its id too, and an [`Instance`] makes one of
+//! several instances lead. Events arrive on a channel; [`Scheduler::call`] sends calls, in order.
 //!
 //! ```no_run
 //! use protocol::{mesos, scheduler};
@@ -29,15 +31,20 @@
 //! ```
 
 mod http;
+mod instance;
 mod leader;
 mod scheduler;
+mod store;
 mod subscription;
 
+pub use coordination::{Change, ContenderError, Detected, DetectorError, Epoch, Lease, UrlError};
 pub use http::{HttpClient, HttpError, HttpResponse};
+pub use instance::Instance;
 pub use scheduler::{
     CallError, ContentType, Credential, EVENTS_MAX, Incoming, Scheduler, SchedulerOptions,
     StartError, SubscribeError,
 };
+pub use store::{Store, StoreError};
 
 /// An error with all that caused it, in one line.
 fn chain(error: &dyn std::error::Error) -> String {

@@ -16,7 +16,9 @@ use tokio::time::sleep;
 
 use crate::http::{Connection, HttpError, read_whole};
 use crate::leader::Leaders;
+use crate::store::{Store, StoreError};
 
+mod calls;
 mod stream;
 
 /// How many events wait for the framework before reading pauses.
@@ -25,6 +27,9 @@ pub const EVENTS_MAX: usize = 256;
 /// How long a call's answer is waited for when the stream has ended: the answer to a teardown may come
 /// after the end of the stream.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);
+
+/// What masters say to a framework that has ended (`src/master/master.cpp`).
+const REMOVED_MESSAGES: &[&str] = &["Framework has been removed"];
 
 const PATH: &str = "/api/v1/scheduler";
 const STREAM_ID: &str = "Mesos-Stream-Id";
@@ -106,6 +111,9 @@ pub struct SchedulerOptions {
     pub credential: Option<Credential>,
     /// How messages are encoded.
     pub content_type: ContentType,
+    /// Where the framework's id is kept: it subscribes under the id that is there, if `framework` has
+    /// none, and a new id is there before SUBSCRIBED is handed on.
+    pub store: Option<Store>,
 }
 
 impl SchedulerOptions {
@@ -118,6 +126,7 @@ impl SchedulerOptions {
             suppressed_roles: Vec::new(),
             credential: None,
             content_type: ContentType::default(),
+            store: None,
         }
     }
 }
@@ -134,7 +143,7 @@ pub enum Incoming {
         /// For people.
         reason: String,
     },
-    /// The master refuses the subscription for good. Nothing follows.
+    /// The framework cannot be subscribed, for good. Nothing follows.
     Failed(SubscribeError),
 }
 
@@ -147,16 +156,39 @@ pub enum StartError {
     Master(#[from] DetectorError),
 }
 
-/// The master's refusal of a subscription.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the master at {authority} refused the subscription with {status}: {reason}")]
-pub struct SubscribeError {
-    /// `host:port`.
-    pub authority: String,
-    /// Such as 401.
-    pub status: StatusCode,
-    /// What the master said.
-    pub reason: String,
+/// Why a framework cannot be subscribed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The master refuses.
+    #[error("the master at {authority} refused the subscription with {status}: {reason}")]
+    Refused {
+        /// `host:port`.
+        authority: String,
+        /// Such as 401.
+        status: StatusCode,
+        /// What the master said.
+        reason: String,
+    },
+    /// The framework whose id is in the store has ended: it was torn down, or away for longer than its
+    /// failover timeout. Without a store the master's ERROR event tells so.
+    #[error(
+        "the master at {authority} does not take framework {framework_id}, whose id is kept in {place}, \
+         any more: {reason}; a new framework begins with an empty store"
+    )]
+    Removed {
+        /// `host:port`.
+        authority: String,
+        /// The framework's id.
+        framework_id: String,
+        /// Where the store is.
+        place: String,
+        /// What the master said.
+        reason: String,
+    },
+    /// The framework's id cannot be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Why a call had no effect.
@@ -227,7 +259,8 @@ impl Scheduler {
     ) -> Result<(Self, mpsc::Receiver<Incoming>), StartError> {
         let detector = Detector::new(&options.master)?;
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
-        let framework_id = Mutex::new(options.framework.id.clone());
+        let known = options.store.as_ref().and_then(Store::framework_id);
+        let framework_id = Mutex::new(options.framework.id.clone().or(known));
         let shared = Arc::new(Shared {
             options,
             framework_id,
@@ -276,9 +309,32 @@ impl Shared {
         self.framework_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn subscribed(&self, id: FrameworkId, subscription: Subscription) {
-        *self.framework_id.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+    /// The id is known before it is kept: should another master lead meanwhile, the framework goes there
+    /// under this id.
+    async fn subscribed(
+        &self,
+        id: FrameworkId,
+        subscription: Subscription,
+    ) -> Result<(), StoreError> {
+        *self.framework_id.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.clone());
+        if let Some(store) = &self.options.store {
+            store.keep_framework_id(&id).await?;
+        }
         self.subscription.send_replace(Some(subscription));
+        Ok(())
+    }
+
+    /// Why there is no use in trying again, if an ERROR event says that the framework in the store has
+    /// ended.
+    fn removed(&self, authority: &str, event: &Event) -> Option<SubscribeError> {
+        let (store, error) = (self.options.store.as_ref()?, event.error.as_ref()?);
+        let framework_id = self.framework_id()?.value;
+        REMOVED_MESSAGES.contains(&error.message.as_str()).then(|| SubscribeError::Removed {
+            authority: authority.to_owned(),
+            framework_id,
+            place: store.place().to_owned(),
+            reason: error.message.clone(),
+        })
     }
 
     fn unsubscribed(&self) {

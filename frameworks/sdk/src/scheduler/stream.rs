@@ -106,10 +106,8 @@ async fn attempt(
             if answer == Answer::Retry {
                 return End::Lost { reason: format!("{authority} answered {status}: {reason}") };
             }
-            let error = SubscribeError { authority: authority.to_owned(), status, reason };
-            // An error means that nobody listens, which ends the task too.
-            let _ = events.send(Incoming::Failed(error)).await;
-            End::Final
+            let authority = authority.to_owned();
+            fail(SubscribeError::Refused { authority, status, reason }, events).await
         }
     }
 }
@@ -147,13 +145,25 @@ async fn read(
             if let Some(subscribed) = &event.subscribed {
                 silence = silence_max(subscribed.heartbeat_interval_seconds);
                 attempts.start_over();
-                shared.subscribed(subscribed.framework_id.clone(), subscription.clone());
+                let id = subscribed.framework_id.clone();
+                if let Err(error) = shared.subscribed(id, subscription.clone()).await {
+                    return fail(error.into(), events).await;
+                }
+            }
+            if let Some(error) = shared.removed(authority, &event) {
+                return fail(error, events).await;
             }
             if let Some(end) = pass(event, events).await {
                 return end;
             }
         }
     }
+}
+
+async fn fail(error: SubscribeError, events: &mpsc::Sender<Incoming>) -> End {
+    // An error means that nobody listens, which ends the task too.
+    let _ = events.send(Incoming::Failed(error)).await;
+    End::Final
 }
 
 async fn pass(event: Event, events: &mpsc::Sender<Incoming>) -> Option<End> {

@@ -224,8 +224,8 @@ async fn an_unavailable_master_is_tried_again_and_a_refusal_is_final() {
     let text = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno";
     master.accept().await.answer(text).await;
     match next(&mut incoming).await {
-        Some(Incoming::Failed(error)) => {
-            assert_eq!((error.status, error.reason.as_str()), (StatusCode::UNAUTHORIZED, "no"));
+        Some(Incoming::Failed(SubscribeError::Refused { status, reason, .. })) => {
+            assert_eq!((status, reason.as_str()), (StatusCode::UNAUTHORIZED, "no"));
         }
         other => panic!("not refused: {other:?}"),
     }
@@ -238,12 +238,64 @@ async fn an_error_event_is_the_last() {
     let (_scheduler, mut incoming) = Scheduler::start(options(&master.authority())).unwrap();
     let mut stream = master.accept().await;
     stream.begin_stream("1").await;
-    let error = event::Error { message: "Framework has been removed".into(), ..Default::default() };
-    let event =
-        Event { r#type: Some(event::Type::Error), error: Some(error), ..Default::default() };
-    stream.event(&event.encode_to_vec()).await;
-    assert_eq!(next_event(&mut incoming).await, event);
+    stream.event(&removed().encode_to_vec()).await;
+    assert_eq!(next_event(&mut incoming).await, removed());
     assert!(next(&mut incoming).await.is_none());
+}
+
+fn removed() -> Event {
+    let error = event::Error { message: "Framework has been removed".into(), ..Default::default() };
+    Event { r#type: Some(event::Type::Error), error: Some(error), ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_restarted_framework_comes_back_under_the_id_in_its_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().display().to_string();
+    let master = Master::bind().await;
+    let mut options = options(&master.authority());
+    options.store = Some(Store::open(&place).await.unwrap());
+    let start = |options: &SchedulerOptions| Scheduler::start(options.clone()).unwrap();
+
+    let (scheduler, mut incoming) = start(&options);
+    let mut stream = master.accept().await;
+    assert_eq!(stream.call.framework_id, None);
+    stream.begin_stream("1").await;
+    stream.event(&subscribed(15.0).encode_to_vec()).await;
+    next_event(&mut incoming).await;
+    let store = options.store.clone().unwrap();
+    assert_eq!(store.framework_id().unwrap().value, "F-0001", "kept before it is told");
+    drop((scheduler, incoming));
+
+    let (_scheduler, mut incoming) = start(&options);
+    let mut stream = master.accept().await;
+    assert_eq!(stream.call.framework_id.as_ref().unwrap().value, "F-0001");
+    stream.begin_stream("2").await;
+    stream.event(&removed().encode_to_vec()).await;
+    let Some(Incoming::Failed(error)) = next(&mut incoming).await else { panic!("not told") };
+    let text = error.to_string();
+    assert!(text.contains("F-0001") && text.contains(&place), "{text}");
+    assert!(text.contains("has been removed"), "{text}");
+    assert!(next(&mut incoming).await.is_none(), "it is not tried again");
+}
+
+#[tokio::test]
+async fn an_instance_whose_store_was_taken_over_is_not_subscribed() {
+    let Some(ensemble) = ensemble::Ensemble::start_or_skip(1) else { return };
+    let place = ensemble.url("/frameworks/example");
+    let master = Master::bind().await;
+    let mut options = options(&master.authority());
+    options.store = Some(Store::open(&place).await.unwrap());
+    let (_scheduler, mut incoming) = Scheduler::start(options).unwrap();
+    let mut stream = master.accept().await;
+    let successor = Store::open(&place).await.unwrap();
+    stream.begin_stream("1").await;
+    stream.event(&subscribed(15.0).encode_to_vec()).await;
+    match next(&mut incoming).await {
+        Some(Incoming::Failed(SubscribeError::Store(StoreError::Deposed { .. }))) => {}
+        other => panic!("not told: {other:?}"),
+    }
+    assert_eq!(successor.framework_id(), None);
 }
 
 #[tokio::test]
