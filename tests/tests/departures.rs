@@ -81,5 +81,7 @@ fn cleaning_up_ends_tasks_and_the_next_start_reports_them() {
     cluster.change_agent(0, &[("recover", "reconnect")]);
     cluster.start_agent(0);
     cluster.wait_for_agents();
-    scheduler.wait_for_any_state(&task, ENDS, LIMIT);
+    // The agent has nothing left of it, as in Mesos: the master asks what became of the task.
+    scheduler.wait_for_state(&task, "TASK_DROPPED", LIMIT);
+    assert_eq!(scheduler.status(&task)["reason"], "REASON_RECONCILIATION");
 }

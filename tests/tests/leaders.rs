@@ -1,7 +1,7 @@
 //! Agents that find their master in a real ZooKeeper ensemble. The masters here do not contend: the test
 //! makes their nodes, as masters would, so that it decides who leads.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coordination::{Contender, ZooKeeperUrl};
 use ensemble::Ensemble;
@@ -12,6 +12,8 @@ use tokio::runtime::Runtime;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
+/// After so long without a ping an agent looks for its master again.
+const PINGS_MISSED: Duration = Duration::from_secs(75);
 const PASSWORD: &str = "zk-password-of-the-test";
 
 /// A node of a master in the ensemble, for as long as this lives.
@@ -150,7 +152,9 @@ fn without_zookeeper_tasks_go_on_and_what_becomes_of_them_is_told_later() {
     let mut cluster = lone_master();
     let node = Node::of_master(&url, &cluster.address);
     node.wait_until_it_leads();
-    cluster.add_agent(&following(&url));
+    let file = cluster.folder().join("zk");
+    std::fs::write(&file, format!("{url}\n")).expect("a file");
+    cluster.add_agent(&following(&format!("file://{}", file.display())));
     cluster.wait_for_agents();
     let mut scheduler = Scheduler::subscribe_with(&cluster.address, framework());
     let (gate, command) = gated(&cluster);
@@ -172,6 +176,24 @@ fn without_zookeeper_tasks_go_on_and_what_becomes_of_them_is_told_later() {
     let node = Node::of_master(&url, &cluster.address);
     node.wait_until_it_leads();
     scheduler.wait_for_state(&task, "TASK_FINISHED", LIMIT);
+}
+
+#[test]
+fn a_leader_whose_process_is_replaced_is_joined_at_once() {
+    let Some(ensemble) = Ensemble::start_or_skip(1) else { return };
+    let url = ensemble.url("/mesos");
+    let mut cluster = lone_master();
+    let node = Node::of_master(&url, &cluster.address);
+    node.wait_until_it_leads();
+    cluster.add_agent(&following(&url));
+    cluster.wait_for_agents();
+    let agent = active_agents(&cluster);
+    // Its node stays where it is, so that the detector has no news.
+    let start = Instant::now();
+    cluster.restart_master();
+    cluster.wait_for_agents();
+    assert_eq!(active_agents(&cluster), agent);
+    assert!(start.elapsed() < PINGS_MISSED, "no missed ping is waited for: {:?}", start.elapsed());
 }
 
 #[test]

@@ -107,22 +107,28 @@ fn a_registry_survives_a_kill_at_any_instant() {
 fn a_changed_agent_refuses_to_start_and_changes_nothing() {
     let mut cluster = Cluster::start(&ClusterOptions::default());
     cluster.kill_agent(0);
-    let work_dir = cluster.agents[0].work_dir.display().to_string();
-    let (master, work_dir) =
-        (format!("--master={}", cluster.address), format!("--work_dir={work_dir}"));
-    let arguments = [
-        "agent",
-        master.as_str(),
-        work_dir.as_str(),
-        "--ip=127.0.0.1",
-        "--port=0",
-        "--no-hostname_lookup",
-        "--resources=cpus:1;mem:64",
-    ];
-    let mut changed = Process::start(&binary(), &arguments, &[], cluster.folder(), "changed");
-    assert_eq!(changed.wait(LIMIT), 1, "{}", changed.logs());
-    let logs = changed.logs();
-    assert!(logs.contains("--reconfiguration_policy"), "the way out is named: {logs}");
+    let before = cluster.agents[0].address.clone();
+    for (port, way_out) in [
+        (before.rsplit(':').next().expect("a port"), "--reconfiguration_policy=any allows that"),
+        ("0", "know the agent by it: start it as before"),
+    ] {
+        let work_dir = format!("--work_dir={}", cluster.agents[0].work_dir.display());
+        let master = format!("--master={}", cluster.address);
+        let port = format!("--port={port}");
+        let arguments = [
+            "agent",
+            master.as_str(),
+            work_dir.as_str(),
+            port.as_str(),
+            "--ip=127.0.0.1",
+            "--no-hostname_lookup",
+            "--resources=cpus:1;mem:64",
+        ];
+        let mut changed = Process::start(&binary(), &arguments, &[], cluster.folder(), "changed");
+        assert_eq!(changed.wait(LIMIT), 1, "{}", changed.logs());
+        let logs = changed.logs();
+        assert!(logs.contains(way_out), "the way out is named: {logs}");
+    }
     cluster.start_agent(0);
     cluster.wait_for_agents();
 }
