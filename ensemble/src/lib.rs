@@ -10,18 +10,20 @@
 //! ```
 //!
 //! Everything blocks, so that it can be used from any kind of test. Servers are numbered from 0, listen
-//! on loopback ports that were free, keep their files in a temporary folder and end with the
+//! on ports that were free, those of the loopback interface unless told otherwise, keep their files in a temporary folder and end with the
 //! [`Ensemble`], also when the test fails.
 
+mod client;
 mod server;
 
-use std::net::{SocketAddrV4, TcpListener};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
+pub use self::client::{Access, Client};
 use self::server::Server;
 
 /// Where Debian's packages put the jars.
@@ -77,6 +79,15 @@ impl Ensemble {
     /// # Errors
     /// Something is not installed, or the servers do not come up.
     pub fn start(size: usize) -> Result<Self, EnsembleError> {
+        Self::start_at(Ipv4Addr::LOCALHOST, size)
+    }
+
+    /// As [`Ensemble::start`], on another of this machine's addresses, so that it can be reached from
+    /// other network namespaces.
+    ///
+    /// # Errors
+    /// As [`Ensemble::start`].
+    pub fn start_at(ip: Ipv4Addr, size: usize) -> Result<Self, EnsembleError> {
         for jar in JARS {
             if !Path::new(jar).exists() {
                 return Err(EnsembleError::Missing((*jar).to_owned()));
@@ -84,7 +95,7 @@ impl Ensemble {
         }
         let mut attempt = 1;
         loop {
-            let mut ensemble = Self::spawn(size)?;
+            let mut ensemble = Self::spawn(ip, size)?;
             match ensemble.await_quorum() {
                 Ok(()) => return Ok(ensemble),
                 Err(error) if attempt == START_ATTEMPTS => return Err(error),
@@ -111,14 +122,14 @@ impl Ensemble {
         }
     }
 
-    fn spawn(size: usize) -> Result<Self, EnsembleError> {
+    fn spawn(ip: Ipv4Addr, size: usize) -> Result<Self, EnsembleError> {
         let folder = tempfile::Builder::new()
             .prefix("zookeeper-")
             .tempdir()
             .map_err(|source| EnsembleError::System { operation: "make a folder", source })?;
         // All held until all are known, so that they differ.
         let ports = (0..3 * size)
-            .map(|_| TcpListener::bind("127.0.0.1:0"))
+            .map(|_| TcpListener::bind((ip, 0)))
             .collect::<Result<Vec<_>, _>>()
             .and_then(|listeners| {
                 listeners.iter().map(|it| it.local_addr().map(|address| address.port())).collect()
@@ -128,13 +139,14 @@ impl Ensemble {
         let members: String = ports
             .chunks(3)
             .enumerate()
-            .map(|(number, ports)| format!("server.{number}=127.0.0.1:{}:{}\n", ports[1], ports[2]))
+            .map(|(number, ports)| format!("server.{number}={ip}:{}:{}\n", ports[1], ports[2]))
             .collect();
         let servers = ports
             .chunks(3)
             .enumerate()
             .map(|(number, ports)| {
-                Server::create(&folder.path().join(number.to_string()), number, ports[0], &members)
+                let address = SocketAddrV4::new(ip, ports[0]);
+                Server::create(&folder.path().join(number.to_string()), number, address, &members)
             })
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self { servers, _folder: folder })
@@ -169,6 +181,25 @@ impl Ensemble {
     #[must_use]
     pub fn address(&self, server: usize) -> SocketAddrV4 {
         self.servers[server].address()
+    }
+
+    /// A session at any server that is part of a quorum, to look at nodes or to change them by hand.
+    ///
+    /// # Errors
+    /// There is no such server; the error is that of the last one asked.
+    pub fn client(&self) -> std::io::Result<Client> {
+        let mut last = std::io::Error::other("there is no server");
+        for server in 0..self.size() {
+            // A paused server would keep us waiting.
+            if self.mode(server).is_none() {
+                continue;
+            }
+            match Client::connect(self.address(server)) {
+                Ok(client) => return Ok(client),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 
     /// The process id of a server, for tests that cut it off by other means.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{SocketAddr, SocketAddrV4, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -22,7 +22,7 @@ const LOG: &str = "log";
 #[derive(Debug)]
 pub(crate) struct Server {
     folder: PathBuf,
-    port: u16,
+    address: SocketAddrV4,
     /// The process, and whether its end was asked for.
     child: Child,
     is_killed: bool,
@@ -33,21 +33,23 @@ impl Server {
     pub(crate) fn create(
         folder: &Path,
         number: usize,
-        port: u16,
+        address: SocketAddrV4,
         members: &str,
     ) -> Result<Self, EnsembleError> {
         let configuration = format!(
-            "tickTime={TICK_TIME}\ninitLimit=20\nsyncLimit=10\ndataDir={}\nclientPort={port}\n\
-             clientPortAddress=127.0.0.1\nadmin.enableServer=false\n4lw.commands.whitelist=*\n\
+            "tickTime={TICK_TIME}\ninitLimit=20\nsyncLimit=10\ndataDir={}\nclientPort={}\n\
+             clientPortAddress={}\nadmin.enableServer=false\n4lw.commands.whitelist=*\n\
              maxClientCnxns=0\nmaxSessionTimeout=60000\nstandaloneEnabled=false\n{members}",
-            folder.display()
+            folder.display(),
+            address.port(),
+            address.ip()
         );
         let failed = |source| EnsembleError::System { operation: "write a server's files", source };
         std::fs::create_dir(folder).map_err(failed)?;
         std::fs::write(folder.join("myid"), number.to_string()).map_err(failed)?;
         std::fs::write(folder.join(CONFIGURATION), configuration).map_err(failed)?;
         let child = spawn(folder)?;
-        Ok(Self { folder: folder.to_owned(), port, child, is_killed: false })
+        Ok(Self { folder: folder.to_owned(), address, child, is_killed: false })
     }
 
     pub(crate) fn start(&mut self) -> Result<(), EnsembleError> {
@@ -57,7 +59,7 @@ impl Server {
     }
 
     pub(crate) fn address(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port)
+        self.address
     }
 
     pub(crate) fn pid(&self) -> u32 {

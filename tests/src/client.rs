@@ -59,3 +59,38 @@ pub fn post_json(url: &str, body: &Value) -> (u16, String) {
     let body = response.body_mut().read_to_string().unwrap_or_else(|e| panic!("POST {url}: {e}"));
     (response.status().as_u16(), body)
 }
+
+/// An answer as it came, redirects too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// Such as 307.
+    pub status: u16,
+    /// The `Location` header, or nothing.
+    pub location: String,
+    /// The body.
+    pub body: String,
+}
+
+/// The answer to a `GET`, or to a `POST` of JSON, that does not follow redirects; `None` when there is none
+/// within `limit`.
+#[must_use]
+pub fn exchange(method: &str, url: &str, body: &str, limit: Duration) -> Option<Exchange> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(limit))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .build()
+        .into();
+    let answer = match method {
+        "GET" => agent.get(url).call(),
+        _ => agent.post(url).header("Content-Type", "application/json").send(body),
+    };
+    let mut answer = answer.ok()?;
+    let location = answer.headers().get("Location").and_then(|value| value.to_str().ok());
+    Some(Exchange {
+        status: answer.status().as_u16(),
+        location: location.unwrap_or_default().to_owned(),
+        body: answer.body_mut().read_to_string().ok()?,
+    })
+}

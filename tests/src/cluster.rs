@@ -212,9 +212,7 @@ fn start(arguments: &[String], folder: &Path, name: &str) -> Process {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let logs = self.logs();
-            let tail: Vec<&str> = logs.lines().rev().take(200).collect();
-            eprintln_lines(tail.into_iter().rev());
+            print_last_lines(&self.logs());
         }
         self.master.kill_hard();
         for agent in &mut self.agents {
@@ -230,9 +228,11 @@ impl Drop for Cluster {
     }
 }
 
+/// Shows the end of the logs to whoever reads of a failed test.
 #[expect(clippy::print_stderr, reason = "the logs of a failed test are for its reader")]
-fn eprintln_lines<'a>(lines: impl Iterator<Item = &'a str>) {
-    for line in lines {
+pub(crate) fn print_last_lines(logs: &str) {
+    let tail: Vec<&str> = logs.lines().rev().take(200).collect();
+    for line in tail.into_iter().rev() {
         eprintln!("{line}");
     }
 }

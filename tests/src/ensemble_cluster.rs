@@ -1,0 +1,285 @@
+//! Several masters that elect their leader in a real ZooKeeper ensemble, and agents that find it there.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ensemble::Ensemble;
+use nix::sys::signal::{Signal, kill};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::cluster::print_last_lines;
+use crate::process::processes_of;
+use crate::{Daemon, Place, exchange, try_get_json, wait_until};
+
+/// How long things may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a running daemon may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+
+/// What differs between the clusters of tests.
+#[derive(Clone, Debug)]
+pub struct EnsembleClusterOptions {
+    /// How many ZooKeeper servers.
+    pub servers: usize,
+    /// How many masters.
+    pub masters: usize,
+    /// How many agents.
+    pub agents: usize,
+    /// `user:password` at the ensemble, for masters and agents.
+    pub credentials: Option<String>,
+    /// How long a leader may be cut off before another one is elected.
+    pub session_timeout: Duration,
+    /// The resources of each agent.
+    pub resources: String,
+    /// More flags for each master.
+    pub master_flags: Vec<String>,
+    /// More flags for each agent.
+    pub agent_flags: Vec<String>,
+}
+
+impl Default for EnsembleClusterOptions {
+    fn default() -> Self {
+        Self {
+            servers: 1,
+            masters: 3,
+            agents: 0,
+            credentials: None,
+            session_timeout: Duration::from_secs(2),
+            resources: "cpus:4;mem:2048;disk:4096;ports:[31000-32000]".to_owned(),
+            master_flags: Vec::new(),
+            agent_flags: Vec::new(),
+        }
+    }
+}
+
+/// Where the masters of these tests contend.
+pub const ENSEMBLE_PATH: &str = "/mesos";
+
+/// A running cluster in a temporary folder. Everything ends with it.
+#[derive(Debug)]
+pub struct EnsembleCluster {
+    /// The masters, in the order in which they were started.
+    pub masters: Vec<Daemon>,
+    /// The agents.
+    pub agents: Vec<Daemon>,
+    /// The ZooKeeper servers.
+    pub ensemble: Ensemble,
+    url: String,
+    options: EnsembleClusterOptions,
+    folder: TempDir,
+}
+
+impl EnsembleCluster {
+    /// Starts everything and waits until a master leads, if there are masters, and all agents are registered. `None`, and a line
+    /// that says so, where ZooKeeper is not installed.
+    ///
+    /// # Panics
+    /// When something does not come up.
+    #[must_use]
+    pub fn start(options: EnsembleClusterOptions) -> Option<Self> {
+        let ensemble = Ensemble::start_or_skip(options.servers)?;
+        let mut cluster = Self::on(ensemble, options);
+        for _ in 0..cluster.options.masters {
+            cluster.add_master(Place::on_loopback());
+        }
+        if cluster.options.masters > 0 {
+            cluster.wait_for_leader();
+        }
+        for _ in 0..cluster.options.agents {
+            cluster.add_agent(Place::on_loopback());
+        }
+        if cluster.options.agents > 0 {
+            cluster.wait_for_agents();
+        }
+        Some(cluster)
+    }
+
+    /// A cluster without any daemon so far.
+    #[must_use]
+    pub fn on(ensemble: Ensemble, options: EnsembleClusterOptions) -> Self {
+        let folder = tempfile::Builder::new().prefix("meseta-test-").tempdir().expect("a folder");
+        let url = match &options.credentials {
+            Some(credentials) => ensemble.url_as(credentials, ENSEMBLE_PATH),
+            None => ensemble.url(ENSEMBLE_PATH),
+        };
+        Self { masters: Vec::new(), agents: Vec::new(), ensemble, url, options, folder }
+    }
+
+    /// Starts one more master, and does not wait for it.
+    pub fn add_master(&mut self, place: Place) {
+        let url = self.url.clone();
+        self.add_master_at(&url, place);
+    }
+
+    /// As [`EnsembleCluster::add_master`], with a `--zk` of its own.
+    pub fn add_master_at(&mut self, url: &str, place: Place) {
+        let name = format!("master-{}", self.masters.len());
+        let mut flags = vec![
+            format!("--zk={url}"),
+            format!("--zk_session_timeout={}ms", self.options.session_timeout.as_millis()),
+        ];
+        flags.extend(self.options.master_flags.iter().cloned());
+        let master = Daemon::start("master", &name, place, self.folder.path(), flags);
+        self.masters.push(master);
+    }
+
+    /// Starts one more agent, and does not wait for it.
+    pub fn add_agent(&mut self, place: Place) {
+        let name = format!("agent-{}", self.agents.len());
+        let mut flags = vec![
+            format!("--master={}", self.url),
+            format!("--zk_session_timeout={}ms", self.options.session_timeout.as_millis()),
+            format!("--runtime_dir={}", self.folder.path().join("run").display()),
+            format!("--resources={}", self.options.resources),
+            "--registration_backoff_factor=10ms".to_owned(),
+        ];
+        flags.extend(self.options.agent_flags.iter().cloned());
+        self.agents.push(Daemon::start("agent", &name, place, self.folder.path(), flags));
+    }
+
+    /// The temporary folder of the cluster.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The `--work_dir` of an agent.
+    #[must_use]
+    pub fn agent_work_dir(&self, agent: usize) -> PathBuf {
+        self.folder.path().join(&self.agents[agent].name)
+    }
+
+    /// The `zk://` URL of masters and agents.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The master that leads at this moment, as the masters themselves say.
+    pub fn leader(&mut self) -> Option<usize> {
+        self.masters.iter_mut().position(|master| master.is_active() && is_elected(master))
+    }
+
+    /// Waits until a master leads.
+    ///
+    /// # Panics
+    /// When none does in time; the message holds what the masters logged.
+    pub fn wait_for_leader(&mut self) -> usize {
+        self.wait_for_leader_other_than(None)
+    }
+
+    /// Waits until another master leads.
+    ///
+    /// # Panics
+    /// As [`EnsembleCluster::wait_for_leader`].
+    pub fn wait_for_leader_other_than(&mut self, old: Option<usize>) -> usize {
+        wait_until("a master to lead", PATIENCE, || self.leader().filter(|it| Some(*it) != old))
+    }
+
+    /// The leading master's `/state`.
+    #[must_use]
+    pub fn state(&mut self) -> Value {
+        wait_until("the state of the leader", PATIENCE, || {
+            let leader = self.leader()?;
+            try_get_json(&self.masters[leader].url("/state"))
+        })
+    }
+
+    /// Waits until every running agent is registered with the leader and active.
+    pub fn wait_for_agents(&mut self) {
+        let addresses: Vec<String> = self
+            .agents
+            .iter_mut()
+            .filter_map(|agent| agent.is_active().then(|| agent.address.clone()))
+            .collect();
+        wait_until("the agents to register", PATIENCE, || {
+            let state = self.state();
+            let active: Vec<&str> = state["slaves"]
+                .as_array()?
+                .iter()
+                .filter(|agent| agent["active"] == true)
+                .filter_map(|agent| agent["pid"].as_str()?.rsplit_once('@').map(|(_, it)| it))
+                .collect();
+            addresses.iter().all(|address| active.contains(&address.as_str())).then_some(())
+        });
+    }
+
+    /// Every time of leading that the masters logged, the earliest epoch first.
+    #[must_use]
+    pub fn terms(&self) -> Vec<Term> {
+        let mut terms: Vec<Term> = self
+            .masters
+            .iter()
+            .enumerate()
+            .flat_map(|(number, master)| terms_of(number, &master.log()))
+            .collect();
+        terms.sort_by_key(|term| term.epoch);
+        terms
+    }
+
+    /// The epoch that has claimed the registry, as the ensemble has it; `None` while it cannot be asked or
+    /// there is none.
+    #[must_use]
+    pub fn registry_epoch(&self) -> Option<i64> {
+        let mut client = self.ensemble.client().ok()?;
+        let head = client.get(&format!("{ENSEMBLE_PATH}/registry/head")).ok()?;
+        serde_json::from_slice::<Value>(&head).ok()?["epoch"].as_i64()
+    }
+
+    /// What all daemons printed, for the message of a failed test.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        self.masters.iter().chain(&self.agents).map(|daemon| daemon.process.logs()).collect()
+    }
+}
+
+/// Whether a master says that it leads.
+#[must_use]
+pub fn is_elected(master: &Daemon) -> bool {
+    let answer = exchange("GET", &master.url("/metrics/snapshot"), "", ANSWER_LIMIT);
+    let metrics = answer.and_then(|answer| serde_json::from_str::<Value>(&answer.body).ok());
+    metrics.is_some_and(|metrics| metrics["master/elected"] == 1.0)
+}
+
+/// A time of leading, from a master's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// Which master.
+    pub master: usize,
+    /// The number that orders terms.
+    pub epoch: i64,
+    /// When it began, as the log has it: UTC in RFC 3339 with six digits after the second.
+    pub began: String,
+}
+
+fn terms_of(master: usize, log: &str) -> Vec<Term> {
+    let begins = log.lines().filter(|line| line.contains("the master leads"));
+    begins
+        .filter_map(|line| {
+            let (_, epoch) = line.rsplit_once("epoch=")?;
+            let digits = epoch.split(|c: char| !c.is_ascii_digit()).next()?;
+            let began = line.split_whitespace().next()?.to_owned();
+            Some(Term { master, epoch: digits.parse().ok()?, began })
+        })
+        .collect()
+}
+
+impl Drop for EnsembleCluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            print_last_lines(&self.logs());
+        }
+        for daemon in self.masters.iter_mut().chain(&mut self.agents) {
+            daemon.kill();
+        }
+        // A process may fork between the look and the kill, hence again until there is none.
+        while let remaining @ [_, ..] = processes_of(self.folder.path()).as_slice() {
+            for pid in remaining {
+                let _ = kill(*pid, Signal::SIGKILL);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
