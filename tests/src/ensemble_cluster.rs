@@ -110,17 +110,23 @@ impl EnsembleCluster {
     /// Starts one more master, and does not wait for it.
     pub fn add_master(&mut self, place: Place) {
         let url = self.url.clone();
-        self.add_master_at(&url, place);
+        self.add_master_with(&url, place, &[]);
     }
 
     /// As [`EnsembleCluster::add_master`], with a `--zk` of its own.
     pub fn add_master_at(&mut self, url: &str, place: Place) {
+        self.add_master_with(url, place, &[]);
+    }
+
+    /// As [`EnsembleCluster::add_master_at`], with more flags.
+    pub fn add_master_with(&mut self, url: &str, place: Place, more: &[&str]) {
         let name = format!("master-{}", self.masters.len());
         let mut flags = vec![
             format!("--zk={url}"),
             format!("--zk_session_timeout={}ms", self.options.session_timeout.as_millis()),
         ];
         flags.extend(self.options.master_flags.iter().cloned());
+        flags.extend(more.iter().map(|flag| (*flag).to_owned()));
         let master = Daemon::start("master", &name, place, self.folder.path(), flags);
         self.masters.push(master);
     }
@@ -203,6 +209,17 @@ impl EnsembleCluster {
                 .filter_map(|agent| agent["pid"].as_str()?.rsplit_once('@').map(|(_, it)| it))
                 .collect();
             addresses.iter().all(|address| active.contains(&address.as_str())).then_some(())
+        });
+    }
+
+    /// Waits until agents with exactly these ids, in order, are registered with the leader.
+    pub fn wait_for_agents_with_ids(&mut self, ids: &[String]) {
+        wait_until("the agents to reregister", PATIENCE, || {
+            let state = self.state();
+            let agents = state["slaves"].as_array()?.iter();
+            let mut found: Vec<&str> = agents.filter_map(|it| it["id"].as_str()).collect();
+            found.sort_unstable();
+            (found == ids).then_some(())
         });
     }
 
