@@ -11,10 +11,13 @@ use crate::metrics::SystemStats;
 /// Everything that `/metrics/snapshot` and `GET_METRICS` show. A master that stands by shows what it knows of
 /// itself.
 pub(super) async fn collect(handler: &MasterHandler) -> Result<BTreeMap<String, f64>, Stopped> {
-    let mut metrics = match handler.term() {
-        Ok(term) => of_term(&term).await?,
-        Err(Stopped) => BTreeMap::from([("master/elected".to_owned(), 0.0)]),
+    // A term may end while it is asked.
+    let leading = match handler.term() {
+        Ok(term) => of_term(&term).await.ok(),
+        Err(Stopped) => None,
     };
+    let mut metrics =
+        leading.unwrap_or_else(|| BTreeMap::from([("master/elected".to_owned(), 0.0)]));
     let uptime = handler.daemon.clock.now() - handler.process.start_time;
     #[expect(clippy::cast_precision_loss, reason = "metrics are doubles")]
     let dropped_streams = handler.daemon.dropped_streams.load(Ordering::Relaxed) as f64;
