@@ -9,8 +9,10 @@ use tests::{
     is_elected, post_json, wait_until,
 };
 
-/// How long another master may take beyond the session of the one that is gone.
-const ELECTION_LIMIT: Duration = Duration::from_secs(2);
+/// How long another master may take beyond the session of the one that is gone: 2 s are promised
+/// (SPECIFICATION.md) and measured by `cargo xtask chaos`, while the processors are rarely free for one test
+/// alone.
+const ELECTION_LIMIT: Duration = Duration::from_secs(10);
 
 fn start(options: EnsembleClusterOptions) -> Option<EnsembleCluster> {
     EnsembleCluster::start(options)
