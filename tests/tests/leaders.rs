@@ -203,7 +203,7 @@ fn an_agent_waits_for_zookeeper_and_says_what_is_wrong_there() {
     let mut cluster = lone_master();
     ensemble.kill(0);
     cluster.add_agent(&following(&url));
-    wait_for_log(&cluster, "looking for the leading master at zk://");
+    wait_for_log(&cluster, "looking for the leader at zk://");
 
     ensemble.restart(0);
     ensemble.wait_for_quorum();
