@@ -157,7 +157,8 @@ impl Cluster {
             }
             let state = try_get_json(&url)?;
             let active = state["slaves"].as_array()?.iter().filter(|a| a["active"] == true).count();
-            (active == count).then_some(())
+            // A master that stands by tells of the leader's, among which may be more than ours.
+            (active >= count).then_some(())
         });
     }
 

@@ -44,7 +44,7 @@ fn pymesos() -> Result<PathBuf> {
     let folder = target_folder()?.join("clients/pymesos-0.3.15");
     let python = folder.join("bin/python");
     let done = folder.join("installed");
-    if done.exists() && exists(&python.to_string_lossy(), &["-c", "import pymesos"]) {
+    if done.exists() && exists(&python.to_string_lossy(), &["-c", "import pymesos, kazoo"]) {
         return Ok(python);
     }
     say("installing pymesos 0.3.15 into a virtual environment");
