@@ -40,6 +40,22 @@ impl Default for ClusterOptions {
     }
 }
 
+impl ClusterOptions {
+    /// A master that contends at `url`, and agents that look for the leader there. Sessions are short, so
+    /// that a failover takes seconds.
+    #[must_use]
+    pub fn on_zookeeper(url: &str, agents: usize) -> Self {
+        let session_timeout = "--zk_session_timeout=2secs".to_owned();
+        Self {
+            agents,
+            master_flags: vec![format!("--zk={url}"), session_timeout.clone()],
+            agents_master: Some(url.to_owned()),
+            agent_flags: vec![session_timeout],
+            ..Self::default()
+        }
+    }
+}
+
 /// One agent of a [`Cluster`].
 #[derive(Debug)]
 pub struct Agent {

@@ -40,17 +40,6 @@ fn said(process: &Process, key: &str) -> Vec<Value> {
     lines.filter_map(|line| line.get(key).cloned()).collect()
 }
 
-/// Masters and agents that meet at `url`.
-fn options(url: &str, agents: usize) -> ClusterOptions {
-    ClusterOptions {
-        agents,
-        master_flags: vec![format!("--zk={url}"), "--zk_session_timeout=2secs".to_owned()],
-        agents_master: Some(url.to_owned()),
-        agent_flags: vec!["--zk_session_timeout=2secs".to_owned()],
-        ..ClusterOptions::default()
-    }
-}
-
 /// What `meseta resolve` finds.
 fn resolve(url: &str) -> String {
     let output = run(&binary(), &["resolve", "--timeout=20secs", url], &[], LIMIT);
@@ -62,7 +51,7 @@ fn resolve(url: &str) -> String {
 fn pymesos_detector_reads_our_leader_and_follows_it() {
     let Some(ensemble) = Ensemble::start_or_skip(1) else { return };
     let url = ensemble.url("/clusters/mesos");
-    let mut first = Cluster::start(&options(&url, 0));
+    let mut first = Cluster::start(&ClusterOptions::on_zookeeper(&url, 0));
     let detector = client("zookeeper_nodes.py", &["detect", hosts(&url)], first.folder(), "kazoo");
     let leader = |cluster: &Cluster| {
         wait_until("the leader's data", LIMIT, || {
@@ -82,7 +71,7 @@ fn pymesos_detector_reads_our_leader_and_follows_it() {
     assert!(info["id"].as_str().is_some_and(|id| !id.is_empty()), "{info}");
     assert!(info["capabilities"].as_array().is_some_and(|all| !all.is_empty()), "{info}");
 
-    let second = Cluster::start(&options(&url, 0));
+    let second = Cluster::start(&ClusterOptions::on_zookeeper(&url, 0));
     first.master.kill_hard();
     leader(&second);
     // pymesos takes the least name as text for the leader's.
@@ -114,8 +103,8 @@ fn masters_in_cpp_of_every_age_are_found() {
 fn pymesos_runs_tasks_across_a_failover_of_the_master() {
     let Some(ensemble) = Ensemble::start_or_skip(1) else { return };
     let url = ensemble.url("/mesos");
-    let mut first = Cluster::start(&options(&url, 2));
-    let second = Cluster::start(&options(&url, 0));
+    let mut first = Cluster::start(&ClusterOptions::on_zookeeper(&url, 2));
+    let second = Cluster::start(&ClusterOptions::on_zookeeper(&url, 0));
     assert_eq!(resolve(&url), first.address);
     let arguments = ["sleepers", url.as_str(), "20", "--retry"];
     let mut scheduler = client("pymesos_scheduler.py", &arguments, first.folder(), "scheduler");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ensemble::Ensemble;
 use serde_json::Value;
-use tests::{Cluster, ClusterOptions, Leadership, Process, get_json, wait_until};
+use tests::{Cluster, ClusterOptions, Process, try_get_json, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -29,7 +29,7 @@ fn start(cluster: &Cluster, name: &str, master: &str, store: &str) -> Process {
 /// The ids of the running tasks of the one framework, once there are three.
 fn three_tasks(cluster: &Cluster, process: &Process) -> BTreeSet<String> {
     let running = || {
-        let state = get_json(&cluster.url("/state"));
+        let state = try_get_json(&cluster.url("/state"))?;
         let [framework] = state["frameworks"].as_array()?.as_slice() else { return None };
         let tasks = framework["tasks"].as_array()?;
         let is_running = |task: &&Value| task["state"] == "TASK_RUNNING";
@@ -99,20 +99,24 @@ fn sleeping_in(cluster: &Cluster, task: &str) -> Option<nix::unistd::Pid> {
 }
 
 #[test]
-fn another_instance_goes_on_with_the_tasks_of_the_leading_one() {
+fn the_leading_master_and_the_leading_instance_are_replaced() {
     let Some(ensemble) = Ensemble::start_or_skip(1) else { return };
-    let cluster = Cluster::start(&ClusterOptions::default());
-    let _leadership = Leadership::take(&ensemble.url("/mesos"), &cluster.address);
     let (master, store) = (ensemble.url("/mesos"), ensemble.url("/frameworks/sleepers"));
-    let mut first = start(&cluster, "first", &master, &store);
-    let tasks = three_tasks(&cluster, &first);
-    let id = framework_id(&cluster);
-    let second = start(&cluster, "second", &master, &store);
+    let mut old = Cluster::start(&ClusterOptions::on_zookeeper(&master, 1));
+    let new = Cluster::start(&ClusterOptions::on_zookeeper(&master, 0));
+    let mut first = start(&old, "first", &master, &store);
+    let tasks = three_tasks(&old, &first);
+    let id = framework_id(&old);
+    let second = start(&old, "second", &master, &store);
     wait_for_line(&second, 1, &format!("standing by, leader: Some(\"process {}\")", first.id()));
+
+    old.master.kill_hard();
+    wait_for_line(&first, 2, &format!("subscribed as {id}"));
+    assert_eq!(three_tasks(&new, &first), tasks, "{}", first.logs());
 
     first.kill_hard();
     wait_for_line(&second, 1, &format!("subscribed as {id}"));
-    assert_eq!(three_tasks(&cluster, &second), tasks, "{}", second.logs());
+    assert_eq!(three_tasks(&new, &second), tasks, "{}", second.logs());
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use ensemble::Ensemble;
-use tests::{Cluster, ClusterOptions, Leadership, Output, binary, run};
+use tests::{
+    Cluster, ClusterOptions, Leadership, Output, Process, binary, run, try_get_json, wait_until,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -45,6 +47,29 @@ fn commands_find_the_leader() {
     drop(leadership);
     let output = meseta(&["resolve", "--timeout=1secs", &url]);
     assert_fails_with(&output, "no master leads at 'zk://");
+}
+
+#[test]
+fn a_command_goes_on_when_another_master_leads() {
+    let Some(ensemble) = Ensemble::start_or_skip(1) else { return };
+    let url = ensemble.url("/mesos");
+    let mut old = Cluster::start(&ClusterOptions::on_zookeeper(&url, 1));
+    let new = Cluster::start(&ClusterOptions::on_zookeeper(&url, 0));
+    let gate = old.folder().join("gate");
+    let command = format!("--command=while [ ! -e {} ]; do sleep 0.05; done", gate.display());
+    let master = format!("--master={url}");
+    let arguments = ["execute", master.as_str(), "--name=gated", command.as_str()];
+    let mut execute = Process::start(&binary(), &arguments, &[], old.folder(), "execute");
+    wait_until("the task to run", LIMIT, || execute.logs().contains("RUNNING").then_some(()));
+    old.master.kill_hard();
+    wait_until("the framework at the new master", LIMIT, || {
+        let state = try_get_json(&new.url("/state"))?;
+        let [framework] = state["frameworks"].as_array()?.as_slice() else { return None };
+        (framework["active"] == true && framework["tasks"].as_array()?.len() == 1).then_some(())
+    });
+    std::fs::write(&gate, "").expect("a file");
+    assert_eq!(execute.wait(LIMIT), 0, "{}{}", execute.logs(), new.logs());
+    assert!(execute.logs().contains("TASK_FINISHED"), "{}", execute.logs());
 }
 
 #[test]

@@ -23,8 +23,7 @@ impl Master {
                     .expect("a framework with something on an agent is known");
                 let mut used = Resources::new();
                 for task_id in share.tasks.keys() {
-                    let task =
-                        framework.tasks.get(&**task_id).expect("a task of an agent is known");
+                    let task = framework.tasks.get(task_id).expect("a task of an agent is known");
                     assert_eq!(*task.agent_id, id, "task {task_id:?} is on one agent");
                     if holds_resources(task.state) {
                         used += task.held();

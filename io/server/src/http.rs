@@ -5,6 +5,7 @@
 //! messages. Everything a peer can make a daemon keep is bounded by a constant of this module.
 
 pub mod authentication;
+mod calls;
 pub mod compression;
 pub mod connection;
 pub mod json;

@@ -168,7 +168,7 @@ impl Master {
         let framework = self.frameworks.registered.get(framework_id)?;
         let statuses: Vec<TaskStatus> = tasks
             .iter()
-            .filter_map(|task| framework.tasks.get(*task))
+            .filter_map(|task| framework.tasks.get(task))
             .map(|task| TaskStatus {
                 task_id: (*task.task_id).clone(),
                 agent_id: Some(agent.clone()),

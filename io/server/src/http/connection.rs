@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::calls;
 use super::query::percent_decode;
 use super::response::ResponseBody;
 use super::{
@@ -118,6 +119,8 @@ pub async fn serve<H: Handler>(
     handler: Arc<H>,
     mut shutdown: watch::Receiver<bool>,
 ) {
+    let rest = calls::serve(socket, received, peer, Arc::clone(&handler), &mut shutdown).await;
+    let Some((socket, received)) = rest else { return };
     let handle = ConnectionHandle::default();
     let io = WatchedSocket::new(socket, received, handle.clone());
     let service_handle = handle.clone();

@@ -195,6 +195,18 @@ impl Response {
         Self { status, headers: Box::default(), body: Body::Full(body) }
     }
 
+    /// The status, headers and bytes of an answer that is no stream.
+    pub(super) async fn into_plain(self, accepts_gzip: bool) -> Option<Plain> {
+        let mut headers = self.headers;
+        match self.body {
+            Body::Full(rendered) => {
+                let body = encode(rendered, accepts_gzip, &mut headers).await;
+                Some(Plain { status: self.status, headers: *headers, body })
+            }
+            Body::Shared(_) | Body::Stream(_) => None,
+        }
+    }
+
     /// Makes hyper's form of it, compressed where the client takes that and it is worth it.
     pub(super) async fn into_hyper(
         self,
@@ -214,6 +226,14 @@ impl Response {
         *response.headers_mut() = *headers;
         response
     }
+}
+
+/// An answer whose body is known whole.
+#[derive(Debug)]
+pub(super) struct Plain {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
 }
 
 /// The bytes of a body, and its `Content-Encoding` if they are compressed.

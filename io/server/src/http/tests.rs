@@ -1,5 +1,7 @@
 //! A daemon's HTTP half against raw sockets.
 
+mod calls;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -41,6 +43,16 @@ impl Handler for Echo {
                     senders.push(sender);
                 }
                 Response::stream(ContentType::Json, body)
+            }
+            "/api/v1/scheduler" if request.body.starts_with(b"slow") => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Response::bad_request(String::from_utf8_lossy(&request.body))
+            }
+            "/api/v1/scheduler" if request.body.starts_with(b"none") => {
+                Response::empty(StatusCode::ACCEPTED)
+            }
+            "/api/v1/scheduler" if request.body.starts_with(b"close") => {
+                Response::empty(StatusCode::ACCEPTED).closing()
             }
             "/post-only" => Response::method_not_allowed(&["POST"], &request.method),
             _ => {

@@ -137,12 +137,11 @@ async fn reign(
 /// what is no registry stays none.
 fn unreadable(error: &StartError) -> TermEnd {
     let reason = with_causes(error);
-    match error {
-        StartError::Registry(RegistryError::Deposed { .. } | RegistryError::Ensemble { .. }) => {
-            TermEnd::Deposed(reason)
-        }
-        _ => TermEnd::Aborted(reason),
-    }
+    let may_pass = matches!(
+        error,
+        StartError::Registry(RegistryError::Deposed { .. } | RegistryError::Ensemble { .. })
+    );
+    if may_pass { TermEnd::Deposed(reason) } else { TermEnd::Aborted(reason) }
 }
 
 async fn begin(
@@ -174,9 +173,7 @@ async fn begin(
 
 fn refused(error: &ContenderError) -> TermEnd {
     let reason = with_causes(error);
-    match error {
-        // The ensemble says no, and would say so again.
-        ContenderError::Refused { .. } => TermEnd::Aborted(reason),
-        _ => TermEnd::Deposed(reason),
-    }
+    // The ensemble says no, and would say so again.
+    let is_final = matches!(error, ContenderError::Refused { .. });
+    if is_final { TermEnd::Aborted(reason) } else { TermEnd::Deposed(reason) }
 }
