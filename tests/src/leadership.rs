@@ -22,15 +22,23 @@ impl Leadership {
     /// When that does not succeed.
     #[must_use]
     pub fn take(url: &str, address: &str) -> Self {
+        Self::take_with(url, master_info(address).to_string().into_bytes())
+    }
+
+    /// Takes the lead at `url` with a node that holds anything.
+    ///
+    /// # Panics
+    /// When that does not succeed.
+    #[must_use]
+    pub fn take_with(url: &str, data: Vec<u8>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
         let url = url.parse().expect("the URL of an ensemble");
-        let info = master_info(address).to_string().into_bytes();
         let contender = runtime.block_on(async {
-            let contender = Contender::start(&url, SESSION_TIMEOUT, info);
+            let contender = Contender::start(&url, SESSION_TIMEOUT, data);
             contender.elected().await.expect("an election that is won");
             contender
         });

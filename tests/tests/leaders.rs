@@ -3,67 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use coordination::{Contender, ZooKeeperUrl};
 use ensemble::Ensemble;
 use serde_json::{Value, json};
 use tests::scheduler::Scheduler;
-use tests::{Cluster, ClusterOptions, get, get_json, try_get_json, wait_until};
-use tokio::runtime::Runtime;
+use tests::{Cluster, ClusterOptions, Leadership, get, get_json, try_get_json, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
-const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
 /// After so long without a ping an agent looks for its master again.
 const PINGS_MISSED: Duration = Duration::from_secs(75);
 const PASSWORD: &str = "zk-password-of-the-test";
-
-/// A node of a master in the ensemble, for as long as this lives.
-struct Node {
-    contender: Contender,
-    runtime: Runtime,
-}
-
-impl Node {
-    fn new(url: &str, data: String) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let url: ZooKeeperUrl = url.parse().expect("a URL");
-        let contender =
-            runtime.block_on(async { Contender::start(&url, SESSION_TIMEOUT, data.into_bytes()) });
-        Self { contender, runtime }
-    }
-
-    /// The node that a master makes.
-    fn of_master(url: &str, master: &str) -> Self {
-        Self::new(url, master_info(master).to_string())
-    }
-
-    fn wait_until_it_leads(&self) {
-        let elected = async { tokio::time::timeout(LIMIT, self.contender.elected()).await };
-        self.runtime.block_on(elected).expect("an election ends").expect("the node leads");
-    }
-
-    fn withdraw(self) {
-        self.runtime.block_on(self.contender.withdraw());
-    }
-}
-
-/// `MasterInfo` in JSON as Mesos writes it, of the master at a loopback address.
-fn master_info(address: &str) -> Value {
-    let port: u16 = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
-    json!({
-        "address": {"hostname": "localhost", "ip": "127.0.0.1", "port": port},
-        "capabilities": [{"type": "AGENT_UPDATE"}],
-        "hostname": "localhost",
-        "id": format!("master-{port}"),
-        "ip": 16_777_343,
-        "pid": format!("master@127.0.0.1:{port}"),
-        "port": port,
-        "version": "1.12.0",
-    })
-}
 
 fn lone_master() -> Cluster {
     Cluster::start(&ClusterOptions { agents: 0, ..ClusterOptions::default() })
@@ -105,8 +53,7 @@ fn an_agent_follows_the_leader_and_takes_its_tasks_along() {
     let Some(ensemble) = Ensemble::start_or_skip(1) else { return };
     let url = ensemble.url_as(&format!("meseta:{PASSWORD}"), "/mesos");
     let (mut first, second) = (lone_master(), lone_master());
-    let of_first = Node::of_master(&url, &first.address);
-    of_first.wait_until_it_leads();
+    let of_first = Leadership::take(&url, &first.address);
     first.add_agent(&following(&url));
     first.wait_for_agents();
     let agent = active_agents(&first);
@@ -114,9 +61,8 @@ fn an_agent_follows_the_leader_and_takes_its_tasks_along() {
     let (gate, command) = gated(&first);
     let task = scheduler.run("t", &command, 3600.0, LIMIT);
 
-    let of_second = Node::of_master(&url, &second.address);
-    of_first.withdraw();
-    of_second.wait_until_it_leads();
+    drop(of_first);
+    let _of_second = Leadership::take(&url, &second.address);
     wait_until("the agent at the new leader", LIMIT, || {
         (active_agents(&second) == agent).then_some(())
     });
@@ -150,8 +96,7 @@ fn without_zookeeper_tasks_go_on_and_what_becomes_of_them_is_told_later() {
     let Some(mut ensemble) = Ensemble::start_or_skip(1) else { return };
     let url = ensemble.url("/mesos");
     let mut cluster = lone_master();
-    let node = Node::of_master(&url, &cluster.address);
-    node.wait_until_it_leads();
+    let leadership = Leadership::take(&url, &cluster.address);
     let file = cluster.folder().join("zk");
     std::fs::write(&file, format!("{url}\n")).expect("a file");
     cluster.add_agent(&following(&format!("file://{}", file.display())));
@@ -172,9 +117,8 @@ fn without_zookeeper_tasks_go_on_and_what_becomes_of_them_is_told_later() {
 
     ensemble.restart(0);
     ensemble.wait_for_quorum();
-    drop(node);
-    let node = Node::of_master(&url, &cluster.address);
-    node.wait_until_it_leads();
+    drop(leadership);
+    let _leadership = Leadership::take(&url, &cluster.address);
     scheduler.wait_for_state(&task, "TASK_FINISHED", LIMIT);
 }
 
@@ -183,8 +127,7 @@ fn a_leader_whose_process_is_replaced_is_joined_at_once() {
     let Some(ensemble) = Ensemble::start_or_skip(1) else { return };
     let url = ensemble.url("/mesos");
     let mut cluster = lone_master();
-    let node = Node::of_master(&url, &cluster.address);
-    node.wait_until_it_leads();
+    let _leadership = Leadership::take(&url, &cluster.address);
     cluster.add_agent(&following(&url));
     cluster.wait_for_agents();
     let agent = active_agents(&cluster);
@@ -208,16 +151,14 @@ fn an_agent_waits_for_zookeeper_and_says_what_is_wrong_there() {
     ensemble.restart(0);
     ensemble.wait_for_quorum();
     wait_for_log(&cluster, "no master leads at zk://");
-    let garbage = Node::new(&url, "no master at all".to_owned());
-    garbage.wait_until_it_leads();
+    let garbage = Leadership::take_with(&url, b"no master at all".to_vec());
     wait_for_log(
         &cluster,
         "the leading master is not known: the node '/mesos/json.info_0000000000'",
     );
 
-    let node = Node::of_master(&url, &cluster.address);
-    garbage.withdraw();
-    node.wait_until_it_leads();
+    drop(garbage);
+    let _leadership = Leadership::take(&url, &cluster.address);
     cluster.wait_for_agents();
 }
 

@@ -89,6 +89,9 @@ fn resources_and_attributes_change_while_a_task_runs() {
     scheduler.launch(&large, &[task], 0.0);
     scheduler.wait_for_any_state("late", &["TASK_LOST", "TASK_DROPPED"], LIMIT);
 
+    // What is left can be used. An agent that launches has on disk what it told its master before.
+    scheduler.accept(&small, &[], 0.0);
+    scheduler.run("small", "true", 0.0, LIMIT);
     assert_eq!(scheduler.status("t")["state"], "TASK_RUNNING");
     // Both are remembered: the strictest policy has nothing against another start.
     restart_with(&mut cluster, &[("reconfiguration_policy", "equal")]);
