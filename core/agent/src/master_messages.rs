@@ -51,8 +51,8 @@ impl Agent {
                 );
             }
             MasterToAgent::PingSlave(_) => {}
-            MasterToAgent::RunTask(message) => self.run_task(now, message),
-            MasterToAgent::RunTaskGroup(message) => self.run_task_group(now, message),
+            MasterToAgent::RunTask(message) => self.run_task(now, *message),
+            MasterToAgent::RunTaskGroup(message) => self.run_task_group(now, *message),
             MasterToAgent::KillTask(message) => self.kill_task(now, message),
             MasterToAgent::ShutdownExecutor(message) => {
                 self.shutdown_executor_message(now, message);
@@ -63,7 +63,7 @@ impl Agent {
             MasterToAgent::FrameworkToExecutor(message) => self.framework_message(message),
             MasterToAgent::UpdateFramework(message) => self.update_framework(now, message),
             MasterToAgent::CheckpointResources(message) => self.checkpoint_resources(&message),
-            MasterToAgent::ApplyOperation(message) => self.apply_operation(now, message),
+            MasterToAgent::ApplyOperation(message) => self.apply_operation(now, *message),
             MasterToAgent::ReconcileOperations(message) => self.reconcile_operations(&message),
             MasterToAgent::StatusUpdateAcknowledgement(message) => {
                 let uuid = &message.uuid;

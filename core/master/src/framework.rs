@@ -216,7 +216,10 @@ impl Framework {
 
     /// The pid text agents get: empty for a framework on the HTTP API.
     pub(crate) fn pid_text(&self) -> String {
-        self.pid.as_ref().unwrap_or(&Pid::EMPTY).to_string()
+        match &self.pid {
+            Some(pid) => pid.to_string(),
+            None => Pid::EMPTY_TEXT.to_owned(),
+        }
     }
 }
 

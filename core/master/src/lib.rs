@@ -235,8 +235,8 @@ impl Master {
         Some(agent)
     }
 
-    fn send_to_agent(&mut self, to: &Pid, message: MasterToAgent) {
-        self.effects.push(Effect::SendToAgent { to: to.clone(), message: Box::new(message) });
+    fn send_to_agent(&mut self, to: Pid, message: impl Into<MasterToAgent>) {
+        self.effects.push(Effect::SendToAgent { to, message: Box::new(message.into()) });
     }
 
     /// What each registered agent is told, for messages that go to all.

@@ -73,7 +73,7 @@ impl Master {
                 self.operations.insert(agent_id, &operation);
                 agent.operations.insert(uuid.value.clone(), Arc::new(operation));
                 self.metrics.add_operation(kind, OperationState::OperationPending);
-                MasterToAgent::ApplyOperation(ApplyOperationMessage {
+                MasterToAgent::from(ApplyOperationMessage {
                     framework_id: framework_id.cloned(),
                     operation_info: info,
                     operation_uuid: uuid,
@@ -89,7 +89,7 @@ impl Master {
                 None => return,
             },
         };
-        self.send_to_agent(&pid, message);
+        self.send_to_agent(pid.clone(), message);
     }
 
     /// Tells a framework that an operation with an id was not applied.
@@ -202,7 +202,7 @@ impl Master {
         if let Some(agent) = self.agents.registered.get(id).filter(|agent| agent.connected) {
             let pid = agent.pid.clone();
             let message = PingSlaveMessage { connected: false, ..Default::default() };
-            self.send_to_agent(&pid, MasterToAgent::PingSlave(message));
+            self.send_to_agent(pid, MasterToAgent::PingSlave(message));
         }
     }
 
@@ -228,7 +228,7 @@ impl Master {
                 operation_uuid: Uuid { value: uuid.to_vec(), ..Default::default() },
                 ..Default::default()
             };
-            self.send_to_agent(&pid, MasterToAgent::AcknowledgeOperationStatus(message));
+            self.send_to_agent(pid, MasterToAgent::AcknowledgeOperationStatus(message));
         }
         if latest.state.is_terminal() {
             self.forget_operation(agent_id, uuid);

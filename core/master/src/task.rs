@@ -15,7 +15,7 @@ use crate::Master;
 use crate::agent::Share;
 use crate::framework::FrameworkCapabilities;
 use crate::metrics::Counter;
-use crate::task::record::TaskRecord;
+use crate::task::record::{TaskIds, TaskRecord};
 
 /// Whether a task in this state holds resources on a registered agent.
 #[must_use]
@@ -109,27 +109,36 @@ pub(crate) enum History {
     Unreachable,
 }
 
-/// A new task, as launched.
-pub(crate) fn staged(info: &TaskInfo, framework_id: FrameworkId) -> Task {
+/// What a new task is launched with, without the ids of framework, agent and task. It is moved out of
+/// `info`, and [`give_back`] moves it in again, as both are needed for a moment only.
+fn staged(info: &mut TaskInfo) -> Task {
     let command = info.command.as_ref();
     let executor_command = info.executor.as_deref().and_then(|executor| executor.command.as_ref());
     Task {
-        name: info.name.clone(),
-        task_id: info.task_id.clone(),
-        framework_id,
-        executor_id: info.executor.as_ref().map(|executor| executor.executor_id.clone()),
-        agent_id: info.agent_id.clone(),
-        state: TaskState::TaskStaging,
-        resources: info.resources.clone(),
-        labels: info.labels.clone(),
-        discovery: info.discovery.clone(),
-        container: info.container.clone(),
-        health_check: info.health_check.clone(),
-        kill_policy: info.kill_policy.clone(),
         user: command.or(executor_command).and_then(|command| command.user.clone()),
-        limits: info.limits.clone(),
+        executor_id: info.executor.as_ref().map(|executor| executor.executor_id.clone()),
+        state: TaskState::TaskStaging,
+        name: std::mem::take(&mut info.name),
+        resources: std::mem::take(&mut info.resources),
+        labels: info.labels.take(),
+        discovery: info.discovery.take(),
+        container: info.container.take(),
+        health_check: info.health_check.take(),
+        kill_policy: info.kill_policy.take(),
+        limits: std::mem::take(&mut info.limits),
         ..Default::default()
     }
+}
+
+fn give_back(task: Task, info: &mut TaskInfo) {
+    info.name = task.name;
+    info.resources = task.resources;
+    info.labels = task.labels;
+    info.discovery = task.discovery;
+    info.container = task.container;
+    info.health_check = task.health_check;
+    info.kill_policy = task.kill_policy;
+    info.limits = task.limits;
 }
 
 impl Master {
@@ -164,16 +173,33 @@ impl Master {
         }
     }
 
-    /// Adds a task that was just launched. The framework and the agent must be known.
-    pub(crate) fn add_task(&mut self, task: Task, resources: Resources) {
-        self.publish_task_added(&task);
-        let task = Arc::new(self.task_record(task, resources));
-        let Some(framework) = self.framework_mut(&task.framework_id) else {
+    /// Adds a task that is being launched, as `info` describes it. The agent must be known.
+    pub(crate) fn add_task(
+        &mut self,
+        framework_id: &FrameworkId,
+        info: &mut TaskInfo,
+        resources: Resources,
+    ) {
+        let agent = self.agents.registered.get(&info.agent_id);
+        let Some(agent_id) = agent.map(|agent| Arc::clone(&agent.id)) else {
             return;
         };
+        let Some(framework) = self.framework_mut(framework_id) else {
+            return;
+        };
+        let ids = TaskIds {
+            task: Arc::new(info.task_id.clone()),
+            framework: Arc::clone(&framework.id),
+            agent: agent_id,
+        };
+        let mut described = staged(info);
+        let held = framework.like_last(resources);
+        let task = Arc::new(TaskRecord::new(ids, &mut described, held));
+        give_back(described, info);
         framework.agents.insert(Arc::clone(&task.agent_id), ());
         framework.tasks.push(Arc::clone(&task));
-        self.count_framework(&task.framework_id, |metrics| metrics.task_added(task.state));
+        self.count_framework(framework_id, |metrics| metrics.task_added(task.state));
+        self.publish_task_added(&task);
         if let Some(agent) = self.agent_mut(&task.agent_id) {
             let share = agent.frameworks.get_or_insert(&task.framework_id, Share::default);
             share.tasks.insert(Arc::clone(&task.task_id), ());
@@ -181,17 +207,23 @@ impl Master {
         }
     }
 
-    /// A task in the form in which it is kept, its ids shared with its framework and agent.
-    pub(crate) fn task_record(&mut self, task: Task, held: Resources) -> TaskRecord {
-        let framework = self.frameworks.registered.get_mut(&task.framework_id);
+    /// A task that an agent brought in the form in which it is kept, its ids shared with its framework
+    /// and agent.
+    pub(crate) fn task_record(&mut self, mut task: Task, held: Resources) -> TaskRecord {
         let agent = self.agents.registered.get(&task.agent_id);
+        let agent_id = agent.map(|agent| Arc::clone(&agent.id));
+        let framework = self.frameworks.registered.get_mut(&task.framework_id);
         let (framework_id, held) = match framework {
-            Some(framework) => (Arc::clone(&framework.id), framework.like_last(held)),
-            None => (Arc::new(task.framework_id.clone()), held),
+            Some(framework) => (Some(Arc::clone(&framework.id)), framework.like_last(held)),
+            None => (None, held),
         };
-        let agent_id =
-            agent.map_or_else(|| Arc::new(task.agent_id.clone()), |agent| Arc::clone(&agent.id));
-        TaskRecord::new(task, framework_id, agent_id, held)
+        let own = TaskIds::take(&mut task);
+        let ids = TaskIds {
+            task: own.task,
+            framework: framework_id.unwrap_or(own.framework),
+            agent: agent_id.unwrap_or(own.agent),
+        };
+        TaskRecord::new(ids, &mut task, held)
     }
 
     /// Forgets a task that is known: it ended and its end is acknowledged, or its agent is gone.

@@ -8,12 +8,15 @@ use crate::wire::DecodeError;
 use crate::{Message, internal, scheduler, scheduler_v0};
 
 /// Defines the enum of one direction. The wire name is given because a v0 name is needed where the
-/// type is shared with v1.
+/// type is shared with v1. Types that are much larger than the others are boxed, since every message
+/// would else be as large.
 macro_rules! direction {
+    (@kept $type:ty) => { $type };
+    (@kept $type:ty, boxed) => { Box<$type> };
     (
         $(#[$documentation:meta])*
         $direction:ident {
-            $($variant:ident($type:ty) = $name:literal,)*
+            $($variant:ident($type:ty $(, $boxed:ident)?) = $name:literal,)*
         }
     ) => {
         $(#[$documentation])*
@@ -21,7 +24,7 @@ macro_rules! direction {
         pub enum $direction {
             $(
                 #[doc = concat!("`", $name, "`")]
-                $variant($type),
+                $variant(direction!(@kept $type $(, $boxed)?)),
             )*
         }
 
@@ -41,7 +44,7 @@ macro_rules! direction {
             #[must_use]
             pub fn decode(name: &str, body: &[u8]) -> Option<Result<Self, DecodeError>> {
                 match name {
-                    $($name => Some(<$type>::decode(body).map(Self::$variant)),)*
+                    $($name => Some(<$type>::decode(body).map(Self::from)),)*
                     _ => None,
                 }
             }
@@ -58,7 +61,7 @@ macro_rules! direction {
         $(
             impl From<$type> for $direction {
                 fn from(message: $type) -> Self {
-                    Self::$variant(message)
+                    Self::$variant(message.into())
                 }
             }
         )*
@@ -90,8 +93,8 @@ direction! {
         SlaveReregistered(internal::SlaveReregisteredMessage)
             = "mesos.internal.SlaveReregisteredMessage",
         PingSlave(internal::PingSlaveMessage) = "mesos.internal.PingSlaveMessage",
-        RunTask(internal::RunTaskMessage) = "mesos.internal.RunTaskMessage",
-        RunTaskGroup(internal::RunTaskGroupMessage) = "mesos.internal.RunTaskGroupMessage",
+        RunTask(internal::RunTaskMessage, boxed) = "mesos.internal.RunTaskMessage",
+        RunTaskGroup(internal::RunTaskGroupMessage, boxed) = "mesos.internal.RunTaskGroupMessage",
         KillTask(internal::KillTaskMessage) = "mesos.internal.KillTaskMessage",
         ShutdownExecutor(internal::ShutdownExecutorMessage)
             = "mesos.internal.ShutdownExecutorMessage",
@@ -102,7 +105,7 @@ direction! {
         UpdateFramework(internal::UpdateFrameworkMessage) = "mesos.internal.UpdateFrameworkMessage",
         CheckpointResources(internal::CheckpointResourcesMessage)
             = "mesos.internal.CheckpointResourcesMessage",
-        ApplyOperation(internal::ApplyOperationMessage) = "mesos.internal.ApplyOperationMessage",
+        ApplyOperation(internal::ApplyOperationMessage, boxed) = "mesos.internal.ApplyOperationMessage",
         ReconcileOperations(internal::ReconcileOperationsMessage)
             = "mesos.internal.ReconcileOperationsMessage",
         StatusUpdateAcknowledgement(internal::StatusUpdateAcknowledgementMessage)
@@ -187,7 +190,7 @@ direction! {
             = "mesos.internal.ExecutorReregisteredMessage",
         ReconnectExecutor(internal::ReconnectExecutorMessage)
             = "mesos.internal.ReconnectExecutorMessage",
-        RunTask(internal::RunTaskMessage) = "mesos.internal.RunTaskMessage",
+        RunTask(internal::RunTaskMessage, boxed) = "mesos.internal.RunTaskMessage",
         KillTask(internal::KillTaskMessage) = "mesos.internal.KillTaskMessage",
         StatusUpdateAcknowledgement(internal::StatusUpdateAcknowledgementMessage)
             = "mesos.internal.StatusUpdateAcknowledgementMessage",

@@ -22,6 +22,9 @@ impl Pid {
     pub const EMPTY: Self =
         Self { id: String::new(), address: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0) };
 
+    /// [`Pid::EMPTY`] as text.
+    pub const EMPTY_TEXT: &'static str = "@0.0.0.0:0";
+
     /// The actor `id` at `address`.
     #[must_use]
     pub fn new(id: impl Into<String>, address: SocketAddrV4) -> Self {
@@ -79,7 +82,7 @@ mod tests {
             assert_eq!(text.parse::<Pid>().unwrap().to_string(), text);
         }
         assert!("@0.0.0.0:0".parse::<Pid>().unwrap().is_empty());
-        assert_eq!(Pid::EMPTY.to_string(), "@0.0.0.0:0");
+        assert_eq!(Pid::EMPTY.to_string(), Pid::EMPTY_TEXT);
     }
 
     #[test]

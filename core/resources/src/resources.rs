@@ -119,6 +119,9 @@ impl Resources {
     /// are skipped. For callers who know that `other` may have changed meanwhile.
     #[must_use]
     pub fn saturating_sub(&self, other: &Self) -> Self {
+        if other.contains(self) {
+            return Self::EMPTY;
+        }
         let mut rest = self.clone();
         if self.is_much_longer_than(other) {
             for taken in other {

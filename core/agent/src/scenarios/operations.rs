@@ -55,7 +55,7 @@ pub(super) fn uuid(number: u8) -> mesos::Uuid {
 }
 
 pub(super) fn apply(world: &mut World, number: u8, operation: Operation) {
-    world.master_says(MasterToAgent::ApplyOperation(ApplyOperationMessage {
+    world.master_says(MasterToAgent::from(ApplyOperationMessage {
         operation_info: operation,
         operation_uuid: uuid(number),
         ..Default::default()

@@ -132,7 +132,7 @@ pub(super) fn executor_task(id: &str, executor: &str) -> mesos::TaskInfo {
 }
 
 pub(super) fn run_task(framework: mesos::FrameworkInfo, task: mesos::TaskInfo) -> MasterToAgent {
-    MasterToAgent::RunTask(RunTaskMessage {
+    MasterToAgent::from(RunTaskMessage {
         framework_id: framework.id.clone(),
         framework,
         task,
@@ -146,7 +146,7 @@ pub(super) fn run_group(
     executor: mesos::ExecutorInfo,
     tasks: Vec<mesos::TaskInfo>,
 ) -> MasterToAgent {
-    MasterToAgent::RunTaskGroup(RunTaskGroupMessage {
+    MasterToAgent::from(RunTaskGroupMessage {
         framework,
         executor,
         task_group: mesos::TaskGroupInfo { tasks, ..Default::default() },

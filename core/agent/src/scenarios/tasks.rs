@@ -285,7 +285,7 @@ fn refused_launches_are_reported_as_dropped() {
         uuid: mesos::Uuid { value: vec![1; 16], ..Default::default() },
         ..Default::default()
     };
-    world.master_says(MasterToAgent::RunTask(RunTaskMessage {
+    world.master_says(MasterToAgent::from(RunTaskMessage {
         framework: framework("F", true),
         task: command_task("outdated"),
         resource_version_uuids: vec![version],
@@ -295,7 +295,7 @@ fn refused_launches_are_reported_as_dropped() {
     assert_eq!(update.status.state, TaskState::TaskDropped);
     assert_eq!(update.status.reason, Some(task_status::Reason::ReasonInvalidOffers));
     // No executor is expected, and there is none.
-    world.master_says(MasterToAgent::RunTask(RunTaskMessage {
+    world.master_says(MasterToAgent::from(RunTaskMessage {
         framework: framework("F", true),
         task: executor_task("late", "gone"),
         launch_executor: Some(false),

@@ -172,7 +172,7 @@ fn a_grown_volume_keeps_its_directory() {
 }
 
 fn apply_versioned(world: &mut World, number: u8, operation: Operation, version: Vec<u8>) {
-    world.master_says(MasterToAgent::ApplyOperation(ApplyOperationMessage {
+    world.master_says(MasterToAgent::from(ApplyOperationMessage {
         operation_info: operation,
         operation_uuid: uuid(number),
         resource_version_uuid: ResourceVersionUuid {

@@ -6,13 +6,12 @@ use protocol::internal::{ResourceVersionUuid, RunTaskGroupMessage, RunTaskMessag
 use protocol::mesos::offer::operation::{LaunchGroup, Type};
 use protocol::mesos::task_status::Reason;
 use protocol::mesos::{AgentId, ExecutorInfo, FrameworkId, TaskInfo, TaskState};
-use protocol::messages::MasterToAgent;
 use resources::Resources;
 
 use crate::Master;
 use crate::accept::Acceptance;
 use crate::agent::{Agent, Share};
-use crate::task::{Verdict, staged};
+use crate::task::Verdict;
 use crate::validation;
 use crate::validation::task::Site;
 
@@ -41,7 +40,7 @@ impl Master {
         let launch_executor =
             task.executor.as_ref().is_none_or(|executor| self.start_executor(acceptance, executor));
         self.consume(acceptance, &resources);
-        self.add_task(staged(&task, (*framework_id).clone()), resources);
+        self.add_task(&framework_id, &mut task, resources);
 
         let framework = self.frameworks.registered.get(&framework_id);
         let agent = self.agents.registered.get(&acceptance.agent_id);
@@ -61,7 +60,7 @@ impl Master {
         }
         let pid = agent.pid.clone();
         self.count_framework(&framework_id, |metrics| metrics.operations.add(Type::Launch));
-        self.send_to_agent(&pid, MasterToAgent::RunTask(message));
+        self.send_to_agent(pid, message);
     }
 
     /// Launches all tasks of a group under one executor, or none.
@@ -96,10 +95,10 @@ impl Master {
             return;
         }
         let launch_executor = self.start_executor(acceptance, &executor);
-        for task in &group.tasks {
+        for task in &mut group.tasks {
             let resources = crate::parsed(&task.resources);
             self.consume(acceptance, &resources);
-            self.add_task(staged(task, (*framework_id).clone()), resources);
+            self.add_task(&framework_id, task, resources);
         }
 
         let framework = self.frameworks.registered.get(&framework_id);
@@ -121,7 +120,7 @@ impl Master {
         };
         let pid = agent.pid.clone();
         self.count_framework(&framework_id, |metrics| metrics.operations.add(Type::LaunchGroup));
-        self.send_to_agent(&pid, MasterToAgent::RunTaskGroup(message));
+        self.send_to_agent(pid, message);
     }
 
     fn site<'a>(

@@ -209,7 +209,7 @@ impl Master {
             self.agents.unsettled.insert(id.clone());
         }
         let message = DrainSlaveMessage { config, ..Default::default() };
-        self.send_to_agent(&pid, MasterToAgent::DrainSlave(message));
+        self.send_to_agent(pid, MasterToAgent::DrainSlave(message));
     }
 
     /// Notes that a draining agent may have nothing left.

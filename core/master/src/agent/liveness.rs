@@ -28,7 +28,7 @@ impl Master {
         agent.pings.timer = Some(timer);
         let (pid, connected) = (agent.pid.clone(), agent.connected);
         self.send_to_agent(
-            &pid,
+            pid,
             MasterToAgent::PingSlave(PingSlaveMessage { connected, ..Default::default() }),
         );
     }

@@ -46,7 +46,7 @@ impl Master {
             if agent.connected {
                 // It registered before and did not get the answer.
                 let message = self.registered_message(&known);
-                self.send_to_agent(&from, message);
+                self.send_to_agent(from, message);
                 return;
             }
             // Another agent lives at the address now; the old one will never be back.
@@ -93,7 +93,7 @@ impl Master {
         );
         self.add_agent(agent);
         let message = self.registered_message(&id);
-        self.send_to_agent(pid, message);
+        self.send_to_agent(pid.clone(), message);
     }
 
     /// The record of an agent that registers or reregisters now, without tasks or executors.
@@ -187,7 +187,7 @@ impl Master {
     /// Tells an agent to stop, which ends all its tasks.
     pub(crate) fn shut_down_agent(&mut self, pid: &Pid, reason: &str) {
         self.send_to_agent(
-            pid,
+            pid.clone(),
             MasterToAgent::Shutdown(ShutdownMessage {
                 message: Some(reason.to_owned()),
                 ..Default::default()

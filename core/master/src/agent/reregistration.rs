@@ -156,7 +156,7 @@ impl Master {
         self.adopt_completed_tasks(message.completed_frameworks);
 
         self.send_to_agent(
-            pid,
+            pid.clone(),
             MasterToAgent::SlaveReregistered(SlaveReregisteredMessage {
                 slave_id: id.clone(),
                 connection: Some(self.connection_info()),
@@ -172,10 +172,10 @@ impl Master {
     fn adopt_tasks(&mut self, tasks: Vec<Task>, recovered: bool, unreachable: bool) {
         for task in tasks {
             let framework_id = task.framework_id.clone();
-            self.publish_task_added(&task);
             let holds = holds_resources(task.state);
             let held = if holds { crate::parsed(&task.resources) } else { Resources::EMPTY };
             let task = Arc::new(self.task_record(task, held));
+            self.publish_task_added(&task);
             if let Some(framework) = self.framework_mut(&framework_id) {
                 framework.unreachable_tasks.remove(&task.task_id);
                 framework.completed_tasks.remove(&task.task_id);
@@ -282,7 +282,7 @@ impl Master {
         self.synchronize_frameworks(pid, &message.frameworks);
         if let Some(resources) = checkpointed {
             let message = CheckpointResourcesMessage { resources, ..Default::default() };
-            self.send_to_agent(pid, MasterToAgent::CheckpointResources(message));
+            self.send_to_agent(pid.clone(), MasterToAgent::CheckpointResources(message));
         }
     }
 
@@ -318,7 +318,7 @@ impl Master {
             } else {
                 continue;
             };
-            self.send_to_agent(pid, message);
+            self.send_to_agent(pid.clone(), message);
         }
     }
 

@@ -141,7 +141,7 @@ impl Master {
             .collect();
 
         self.send_to_agent(
-            &pid,
+            pid.clone(),
             MasterToAgent::SlaveReregistered(SlaveReregisteredMessage {
                 slave_id: id.clone(),
                 connection: Some(self.connection_info()),
@@ -153,7 +153,7 @@ impl Master {
             self.remove_executor(id, &framework_id, &executor);
         }
         for kill in kills {
-            self.send_to_agent(&pid, kill);
+            self.send_to_agent(pid.clone(), kill);
         }
     }
 

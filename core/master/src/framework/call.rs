@@ -186,7 +186,7 @@ impl Master {
         }
         let pid = agent.pid.clone();
         self.send_to_agent(
-            &pid,
+            pid,
             MasterToAgent::KillTask(KillTaskMessage {
                 framework_id: id.clone(),
                 task_id: call.task_id.clone(),
@@ -204,7 +204,7 @@ impl Master {
         };
         let pid = agent.pid.clone();
         self.send_to_agent(
-            &pid,
+            pid,
             MasterToAgent::ShutdownExecutor(ShutdownExecutorMessage {
                 executor_id: Some(call.executor_id),
                 framework_id: Some(id.clone()),
@@ -223,7 +223,7 @@ impl Master {
         };
         let pid = agent.pid.clone();
         self.send_to_agent(
-            &pid,
+            pid,
             MasterToAgent::FrameworkToExecutor(FrameworkToExecutorMessage {
                 slave_id: call.agent_id,
                 framework_id: id.clone(),

@@ -144,7 +144,7 @@ impl Master {
         }
         let message = ShutdownFrameworkMessage { framework_id: id.clone(), ..Default::default() };
         for pid in self.agent_pids() {
-            self.send_to_agent(&pid, MasterToAgent::ShutdownFramework(message.clone()));
+            self.send_to_agent(pid, MasterToAgent::ShutdownFramework(message.clone()));
         }
         self.kill_all_tasks(id);
 

@@ -320,7 +320,7 @@ impl Master {
             ..Default::default()
         };
         for pid in self.agent_pids() {
-            self.send_to_agent(&pid, MasterToAgent::UpdateFramework(message.clone()));
+            self.send_to_agent(pid, MasterToAgent::UpdateFramework(message.clone()));
         }
     }
 

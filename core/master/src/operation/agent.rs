@@ -60,7 +60,7 @@ impl Master {
         self.views.touch_agent(id);
         if !operations.is_empty() {
             let message = ReconcileOperationsMessage { operations, ..Default::default() };
-            self.send_to_agent(&pid, MasterToAgent::ReconcileOperations(message));
+            self.send_to_agent(pid, MasterToAgent::ReconcileOperations(message));
         }
     }
 

@@ -37,7 +37,7 @@ impl Master {
             operation_uuid,
             ..Default::default()
         };
-        self.send_to_agent(&pid, MasterToAgent::AcknowledgeOperationStatus(message));
+        self.send_to_agent(pid, MasterToAgent::AcknowledgeOperationStatus(message));
         self.metrics.add(Counter::ValidOperationAcknowledgements);
     }
 
@@ -110,7 +110,7 @@ impl Master {
                 operations,
                 ..Default::default()
             };
-            self.send_to_agent(&pid, MasterToAgent::ReconcileOperations(message));
+            self.send_to_agent(pid, MasterToAgent::ReconcileOperations(message));
         }
     }
 

@@ -8,7 +8,7 @@ use protocol::master::event::{
     AgentAdded, AgentRemoved, FrameworkAdded, FrameworkRemoved, FrameworkUpdated, TaskAdded,
     TaskUpdated,
 };
-use protocol::mesos::{AgentId, FrameworkId, FrameworkInfo, Task, TaskStatus};
+use protocol::mesos::{AgentId, FrameworkId, FrameworkInfo, TaskStatus};
 
 use crate::Master;
 use crate::effect::Effect;
@@ -74,11 +74,14 @@ impl Master {
         }
     }
 
-    pub(crate) fn publish_task_added(&mut self, task: &Task) {
+    pub(crate) fn publish_task_added(&mut self, task: &TaskRecord) {
         self.publish(|_| {
             Some(master::Event {
                 r#type: Some(master::event::Type::TaskAdded),
-                task_added: Some(Box::new(TaskAdded { task: task.clone(), ..Default::default() })),
+                task_added: Some(Box::new(TaskAdded {
+                    task: task.to_task(),
+                    ..Default::default()
+                })),
                 ..Default::default()
             })
         });

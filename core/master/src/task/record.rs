@@ -42,22 +42,34 @@ pub struct TaskRecord {
     statuses: Box<[u8]>,
 }
 
+/// The ids of a task, each shared with all that keep it.
+#[derive(Debug)]
+pub(crate) struct TaskIds {
+    pub(crate) task: Arc<TaskId>,
+    pub(crate) framework: Arc<FrameworkId>,
+    pub(crate) agent: Arc<AgentId>,
+}
+
+impl TaskIds {
+    /// Takes the ids out of a task, shared with nobody.
+    pub(crate) fn take(task: &mut Task) -> Self {
+        Self {
+            task: Arc::new(std::mem::take(&mut task.task_id)),
+            framework: Arc::new(std::mem::take(&mut task.framework_id)),
+            agent: Arc::new(std::mem::take(&mut task.agent_id)),
+        }
+    }
+}
+
 impl TaskRecord {
-    /// Takes a task apart, which holds `held`. The ids of framework and agent are given because they are
-    /// shared.
-    pub(crate) fn new(
-        mut task: Task,
-        framework_id: Arc<FrameworkId>,
-        agent_id: Arc<AgentId>,
-        held: Resources,
-    ) -> Self {
-        task.framework_id = FrameworkId::default();
-        task.agent_id = AgentId::default();
+    /// What there is to be kept of `task`, which holds `held`. Of the task are left those of its fields
+    /// that stand encoded.
+    pub(crate) fn new(ids: TaskIds, task: &mut Task, held: Resources) -> Self {
         let mut statuses = std::mem::take(&mut task.statuses);
         let mut record = Self {
-            task_id: Arc::new(std::mem::take(&mut task.task_id)),
-            framework_id,
-            agent_id,
+            task_id: ids.task,
+            framework_id: ids.framework,
+            agent_id: ids.agent,
             executor_id: task.executor_id.take().map(Box::new),
             state: task.state,
             status_update_state: task.status_update_state.take(),
@@ -75,10 +87,9 @@ impl TaskRecord {
 
     /// The same, for a task whose framework and agent nothing else is kept of.
     #[must_use]
-    pub fn from_task(task: Task) -> Self {
-        let framework_id = Arc::new(task.framework_id.clone());
-        let agent_id = Arc::new(task.agent_id.clone());
-        Self::new(task, framework_id, agent_id, Resources::EMPTY)
+    pub fn from_task(mut task: Task) -> Self {
+        let ids = TaskIds::take(&mut task);
+        Self::new(ids, &mut task, Resources::EMPTY)
     }
 
     /// The whole task.

@@ -67,11 +67,14 @@ impl Master {
         }
         // What agents older than Mesos 0.23 left out of the status is filled in from the update.
         let status = &mut update.status;
-        status.uuid = uuid.filter(|_| !acknowledge_to.is_empty()).cloned();
-        if update.slave_id.is_some() {
+        let uuid = uuid.filter(|_| !acknowledge_to.is_empty());
+        if status.uuid.as_ref() != uuid {
+            status.uuid = uuid.cloned();
+        }
+        if update.slave_id.is_some() && status.agent_id != update.slave_id {
             status.agent_id.clone_from(&update.slave_id);
         }
-        if update.executor_id.is_some() {
+        if update.executor_id.is_some() && status.executor_id != update.executor_id {
             status.executor_id.clone_from(&update.executor_id);
         }
         status.timestamp = Some(update.timestamp);
@@ -146,7 +149,7 @@ impl Master {
             }
         }
         self.send_to_agent(
-            &pid,
+            pid,
             MasterToAgent::StatusUpdateAcknowledgement(StatusUpdateAcknowledgementMessage {
                 slave_id: call.agent_id,
                 framework_id: framework_id.clone(),

@@ -25,7 +25,7 @@ fn run_task(effects: &[Effect], agent: &Agent) -> protocol::internal::RunTaskMes
     to_agent(effects, &agent.pid)
         .into_iter()
         .find_map(|message| match message {
-            MasterToAgent::RunTask(message) => Some(message.clone()),
+            MasterToAgent::RunTask(message) => Some((**message).clone()),
             _ => None,
         })
         .expect("the agent runs a task")

@@ -90,7 +90,7 @@ pub fn applied(effects: &[Effect], agent: &Agent) -> Vec<ApplyOperationMessage> 
     to_agent(effects, &agent.pid)
         .into_iter()
         .filter_map(|message| match message {
-            MasterToAgent::ApplyOperation(message) => Some(message.clone()),
+            MasterToAgent::ApplyOperation(message) => Some((**message).clone()),
             _ => None,
         })
         .collect()

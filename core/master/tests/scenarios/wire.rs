@@ -40,7 +40,7 @@ fn a_launch_is_the_message_that_mesos_sends() {
     let sent = to_agent(&effects, &pid)
         .into_iter()
         .find_map(|message| match message {
-            MasterToAgent::RunTask(message) => Some(message.clone()),
+            MasterToAgent::RunTask(message) => Some((**message).clone()),
             _ => None,
         })
         .unwrap();
