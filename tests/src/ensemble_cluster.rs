@@ -107,6 +107,11 @@ impl EnsembleCluster {
         Self { masters: Vec::new(), agents: Vec::new(), ensemble, url, options, folder }
     }
 
+    /// Gives masters and agents that are started from now on another `zk://` URL.
+    pub fn set_url(&mut self, url: String) {
+        self.url = url;
+    }
+
     /// Starts one more master, and does not wait for it.
     pub fn add_master(&mut self, place: Place) {
         let url = self.url.clone();
@@ -245,6 +250,20 @@ impl EnsembleCluster {
         serde_json::from_slice::<Value>(&head).ok()?["epoch"].as_i64()
     }
 
+    /// Ends all daemons and every process that still works in one of their sandboxes.
+    pub fn end_processes(&mut self) {
+        for daemon in self.masters.iter_mut().chain(&mut self.agents) {
+            daemon.kill();
+        }
+        // A process may fork between the look and the kill, hence again until there is none.
+        while let remaining @ [_, ..] = processes_of(self.folder.path()).as_slice() {
+            for pid in remaining {
+                let _ = kill(*pid, Signal::SIGKILL);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// What all daemons printed, for the message of a failed test.
     #[must_use]
     pub fn logs(&self) -> String {
@@ -260,27 +279,50 @@ pub fn is_elected(master: &Daemon) -> bool {
     metrics.is_some_and(|metrics| metrics["master/elected"] == 1.0)
 }
 
-/// A time of leading, from a master's log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A time of leading, from a master's log. Times are seconds since 1970.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Term {
     /// Which master.
     pub master: usize,
     /// The number that orders terms.
     pub epoch: i64,
-    /// When it began, as the log has it: UTC in RFC 3339 with six digits after the second.
-    pub began: String,
+    /// When it began.
+    pub began: f64,
+    /// When the master said that it leads no more; one that was killed says nothing.
+    pub ended: Option<f64>,
 }
 
 fn terms_of(master: usize, log: &str) -> Vec<Term> {
-    let begins = log.lines().filter(|line| line.contains("the master leads"));
+    let with_text = |text: &'static str| log.lines().filter(move |line| line.contains(text));
+    let ends: Vec<(i64, f64)> =
+        with_text("the master leads no more").filter_map(epoch_and_time).collect();
+    let begins = with_text("the master leads address=").filter_map(epoch_and_time);
     begins
-        .filter_map(|line| {
-            let (_, epoch) = line.rsplit_once("epoch=")?;
-            let digits = epoch.split(|c: char| !c.is_ascii_digit()).next()?;
-            let began = line.split_whitespace().next()?.to_owned();
-            Some(Term { master, epoch: digits.parse().ok()?, began })
+        .map(|(epoch, began)| {
+            let ended = ends.iter().find(|(other, _)| *other == epoch).map(|(_, at)| *at);
+            Term { master, epoch, began, ended }
         })
         .collect()
+}
+
+fn epoch_and_time(line: &str) -> Option<(i64, f64)> {
+    let (_, rest) = line.split_once("epoch=")?;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    Some((digits.parse().ok()?, seconds_since_1970(line.split_whitespace().next()?)?))
+}
+
+/// The time at the beginning of a line of a log: UTC in RFC 3339.
+fn seconds_since_1970(text: &str) -> Option<f64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let mut date = date.split('-').map(str::parse::<i32>);
+    let (year, month, day) = (date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?);
+    // Days from the first of March of the year 0, which puts leap days at the ends of years.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    let days_of_1970 = 719_468;
+    let mut time = time.split(':').map(str::parse::<f64>);
+    let (hour, minute, second) = (time.next()?.ok()?, time.next()?.ok()?, time.next()?.ok()?);
+    Some(f64::from(days - days_of_1970) * 86_400.0 + hour * 3600.0 + minute * 60.0 + second)
 }
 
 impl Drop for EnsembleCluster {
@@ -288,15 +330,27 @@ impl Drop for EnsembleCluster {
         if std::thread::panicking() {
             print_last_lines(&self.logs());
         }
-        for daemon in self.masters.iter_mut().chain(&mut self.agents) {
-            daemon.kill();
-        }
-        // A process may fork between the look and the kill, hence again until there is none.
-        while let remaining @ [_, ..] = processes_of(self.folder.path()).as_slice() {
-            for pid in remaining {
-                let _ = kill(*pid, Signal::SIGKILL);
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        self.end_processes();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_are_read_from_a_log() {
+        let log = "\
+2026-11-30T00:41:44.193363Z  INFO the master leads address=127.0.0.1:1 epoch=7
+2026-11-30T00:41:45.500000Z  WARN the master leads no more epoch=7 reason=\"epoch=9\"
+2026-11-30T00:41:46.193363Z  INFO elected: reading the registry epoch=8
+2026-11-30T00:41:47.000000Z  INFO the master leads address=127.0.0.1:1 epoch=8
+";
+        let terms = terms_of(2, log);
+        assert_eq!(terms.len(), 2);
+        assert_eq!((terms[0].epoch, terms[1].epoch), (7, 8));
+        let length = terms[0].ended.expect("it has ended") - terms[0].began;
+        assert!((length - 1.306_637).abs() < 1e-5, "{length}");
+        assert_eq!((terms[1].ended, terms[1].began), (None, 1_795_999_307.0));
     }
 }

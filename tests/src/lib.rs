@@ -4,12 +4,15 @@
 //! Everything a test starts ends with it, also when it fails: dropping a [`Cluster`] or [`EnsembleCluster`] kills its
 //! daemons and every process that still works in one of its sandboxes.
 
+pub mod chaos;
 mod client;
 mod cluster;
 mod daemon;
 mod ensemble_cluster;
 mod leadership;
+mod network;
 mod process;
+mod relay;
 pub mod scheduler;
 
 pub use client::{Exchange, exchange, get, get_json, post_form, post_json, try_get_json};

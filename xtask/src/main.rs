@@ -1,6 +1,7 @@
 //! The project's own tasks, run as `cargo xtask <task>`.
 
 mod bench;
+mod chaos;
 mod ci;
 mod command;
 mod docs;
@@ -19,6 +20,8 @@ tasks:
   check               the quick checks: fmt, clippy, generated code, tidy
   bench               run the benchmarks whose numbers stand in SPECIFICATION.md
   gate                count the instructions of the pure parts and compare them with limits
+  chaos [--faults=N] [--seed=N]
+                      kill, pause, cut off the parts of a real cluster, 200 times if nothing else is said
   swarm [FILTER]      run the load generator's scenarios at full size (takes a while)
   docs                write the pages that are made from tables in the code
   generate [--check]  write the message types from proto/, or compare them
@@ -33,6 +36,7 @@ fn main() -> anyhow::Result<()> {
         ["check"] => ci::check(),
         ["bench"] => bench::bench(),
         ["gate"] => gate::gate(),
+        ["chaos", rest @ ..] => chaos::chaos(rest),
         ["swarm"] => swarm::swarm(""),
         ["swarm", filter] => swarm::swarm(filter),
         ["docs"] => docs::docs(),

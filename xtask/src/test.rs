@@ -13,6 +13,7 @@ const SIMULATOR_SEEDS: &str = "2000";
 pub(crate) fn test(arguments: &[&str]) -> Result<()> {
     let python = pymesos()?;
     zookeeper()?;
+    network_tools()?;
     run(cargo(&["build", "--release", "--package", "meseta", "--package", "swarm"]))?;
     let binary = target_folder()?.join("release/meseta");
     let mut all = vec!["test", "--workspace", "--no-fail-fast"];
@@ -40,7 +41,7 @@ pub(crate) fn target_folder() -> Result<PathBuf> {
 ///
 /// Its dependency http-parser ships C code made for Python 3.10 or older: the C code is made again
 /// from the Cython source.
-fn pymesos() -> Result<PathBuf> {
+pub(crate) fn pymesos() -> Result<PathBuf> {
     let folder = target_folder()?.join("clients/pymesos-0.3.15");
     let python = folder.join("bin/python");
     let done = folder.join("installed");
@@ -87,7 +88,7 @@ fn virtual_environment(folder: &Path) -> Result<()> {
 }
 
 /// ZooKeeper's jars and a Java to run them. Tests that need them say so and are skipped without.
-fn zookeeper() -> Result<()> {
+pub(crate) fn zookeeper() -> Result<()> {
     if Path::new("/usr/share/java/zookeeper.jar").exists() && exists("java", &["-version"]) {
         return Ok(());
     }
@@ -106,6 +107,17 @@ fn zookeeper() -> Result<()> {
         "default-jre-headless",
     ];
     run(command("apt-get", &packages))
+}
+
+/// What cuts daemons off from each other. Tests that need it say so and leave it out without, or without root.
+pub(crate) fn network_tools() -> Result<()> {
+    if !can_install() || (exists("ip", &["-V"]) && exists("iptables", &["-V"])) {
+        return Ok(());
+    }
+    run(command("apt-get", &["update", "--quiet"]))?;
+    let packages = ["iproute2", "iptables"];
+    let options = ["install", "--quiet", "--yes", "--no-install-recommends"];
+    run(command("apt-get", &[&options[..], &packages[..]].concat()))
 }
 
 fn can_install() -> bool {

@@ -114,10 +114,13 @@ async fn lead(
 ) -> TermEnd {
     daemon.recovers();
     tracing::info!(%epoch, "elected: reading the registry");
-    tokio::select! {
+    let end = tokio::select! {
         end = reign(daemon, options, contender, settings, epoch) => end,
         error = contender.ended() => TermEnd::Deposed(with_causes(&error)),
-    }
+    };
+    // Before anything is waited for: from this moment on nothing is done in this term.
+    tracing::warn!(%epoch, reason = end.reason(), "the master leads no more");
+    end
 }
 
 async fn reign(
