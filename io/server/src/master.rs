@@ -289,28 +289,27 @@ async fn take_incoming(
             // An error means that the handle was dropped.
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
-        // Before a term, and after it, messages mean nothing; their senders repeat what matters.
-        let term = handler.term().ok();
+        let mut events = Vec::with_capacity(batch.len());
         for incoming in batch.drain(..) {
-            let event = match incoming {
+            match incoming {
                 Incoming::Http(connection) => {
                     let peer = connection.peer();
                     let (received, socket) = connection.into_parts();
                     let handler = Arc::clone(&handler);
                     tokio::spawn(serve(socket, received, peer, handler, stopping.clone()));
-                    None
                 }
                 Incoming::Message { from, actor, name, body } => {
-                    peer_event(&from, &actor, &name, &body)
+                    events.extend(peer_event(&from, &actor, &name, &body));
                 }
-                Incoming::Exited { pid } => Some(Event::Exited { pid }),
-            };
-            if let Some(event) = event
-                && let Some(term) = &term
-            {
-                // A term that has just ended takes nothing any more.
-                let _ = term.inputs.send(Command::Event(event)).await;
+                Incoming::Exited { pid } => events.push(Event::Exited { pid }),
             }
+        }
+        // Before a term, and after it, messages mean nothing; their senders repeat what matters.
+        if !events.is_empty()
+            && let Ok(term) = handler.term()
+        {
+            // A term that has just ended takes nothing any more.
+            let _ = term.inputs.send(Command::Messages(events)).await;
         }
     }
 }

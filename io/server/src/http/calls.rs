@@ -37,7 +37,7 @@ const PATHS: [&str; 2] = ["/api/v1/scheduler", "/master/api/v1/scheduler"];
 const STREAM_ID: &str = "mesos-stream-id";
 
 /// How many calls of one connection are under way. Further ones wait in the socket.
-const CALLS_MAX: usize = 64;
+const CALLS_MAX: usize = 16;
 
 /// Answers that a peer has not read. Beyond this no further call is taken.
 const REPLIES_BYTES_MAX: usize = 64 << 10;

@@ -19,6 +19,9 @@ use crate::http::{ContentType, StreamBody};
 pub(super) enum Command {
     /// Something happened that nobody waits for.
     Event(Event),
+    /// What agents and drivers have sent, in order. Together, so that the one connection of many agents gets its turn
+    /// among hundreds of schedulers' calls that wait for theirs.
+    Messages(Vec<Event>),
     /// An HTTP request that waits for an answer.
     Request {
         /// Its name in `event`.

@@ -204,6 +204,11 @@ impl Machine for Shell {
                 }
                 self.event(now, event);
             }
+            Command::Messages(events) => {
+                for event in events {
+                    self.event(now, event);
+                }
+            }
             Command::Request { request, event, reply, stream } => {
                 self.waiting.insert(request, Waiting { reply, stream });
                 self.event(now, *event);
