@@ -10,7 +10,7 @@ use protocol::time::Timestamp;
 
 use crate::Master;
 use crate::agent::Cause;
-use crate::effect::{Effect, RegistryChange};
+use crate::effect::{Effect, RegistryChange, Response};
 use crate::event::{RequestId, WriteId};
 use crate::maintenance;
 use crate::metrics::Counter;
@@ -41,8 +41,8 @@ pub(crate) enum AfterWrite {
     },
     /// Stop or resume an agent's offers, have it drain, and tell the operator.
     SetParticipation { id: AgentId, participation: Participation, request: Option<RequestId> },
-    /// End a framework's tasks, and tell the operator.
-    RemoveFramework { id: FrameworkId, since: Timestamp, request: Option<RequestId> },
+    /// End a framework's tasks, and tell who asked for it.
+    RemoveFramework { id: FrameworkId, since: Timestamp, answer: Option<(RequestId, Response)> },
     /// Go by what an operator planned for machines, and tell the operator.
     Maintenance { change: maintenance::Change, request: RequestId },
     /// Put weights into force, and tell the operator.
@@ -144,8 +144,8 @@ impl Master {
             AfterWrite::SetQuotas { configs, rescind, request } => {
                 self.quotas_set(&configs, rescind, request);
             }
-            AfterWrite::RemoveFramework { id, since, request } => {
-                self.framework_removed(&id, since, request);
+            AfterWrite::RemoveFramework { id, since, answer } => {
+                self.framework_removed(&id, since, answer);
             }
             AfterWrite::Maintenance { change, request } => {
                 self.maintenance_written(change, request);

@@ -80,7 +80,8 @@ pub enum Event {
         /// The authenticated principal, if HTTP authentication is on.
         principal: Option<String>,
     },
-    /// Any other v1 call on `/api/v1/scheduler`. Answered by one `Effect::Respond`.
+    /// Any other v1 call on `/api/v1/scheduler`. Answered by one `Effect::Respond`, for `TEARDOWN` only
+    /// after a durable write.
     SchedulerCall {
         /// The request to answer.
         request: RequestId,

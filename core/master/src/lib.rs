@@ -138,9 +138,7 @@ impl Master {
                 );
             }
             Event::SchedulerCall { request, stream_id, call, principal } => {
-                let response =
-                    self.scheduler_call(stream_id.as_deref(), *call, principal.as_deref());
-                self.effects.push(Effect::Respond { request, response });
+                self.scheduler_call(request, stream_id.as_deref(), *call, principal.as_deref());
             }
             Event::ConnectionClosed { connection } => self.connection_closed(connection),
             Event::OperatorCall { request, call, principal } => {

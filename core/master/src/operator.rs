@@ -93,7 +93,7 @@ impl Master {
     fn operator_teardown(&mut self, request: RequestId, id: &FrameworkId) {
         if self.frameworks.registered.contains_key(id) {
             self.metrics.add(Counter::MessagesUnregisterFramework);
-            self.remove_framework(id, Some(request));
+            self.remove_framework(id, Some((request, Response::Ok)));
             return;
         }
         let response = Response::BadRequest("No framework found with specified ID".to_owned());

@@ -42,6 +42,10 @@ impl Master {
         }
 
         if let Some(known) = self.agents.by_pid.get(&from).cloned() {
+            if self.agents.transitions.contains_key(&known) {
+                // What is being written about it decides; it asks again.
+                return;
+            }
             let agent = &self.agents.registered[&known];
             if agent.connected {
                 // It registered before and did not get the answer.

@@ -1,6 +1,7 @@
 //! The calls of a framework, one handler each. The v0 driver's messages end here too.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use protocol::internal::{FrameworkToExecutorMessage, KillTaskMessage, ShutdownExecutorMessage};
 use protocol::mesos::FrameworkId;
@@ -11,7 +12,8 @@ use protocol::scheduler::call::{
 };
 
 use crate::Master;
-use crate::effect::Response;
+use crate::effect::{Effect, Response};
+use crate::event::RequestId;
 use crate::framework::subscribe::Subscription;
 use crate::metrics::Counter;
 use crate::registry::FrameworkStanding;
@@ -19,20 +21,44 @@ use crate::validation;
 
 impl Master {
     /// Any call but `SUBSCRIBE` over HTTP.
+    ///
+    /// `TEARDOWN` is answered when the removal is durable, as an operator's is: else the next master
+    /// might know the framework, and run its tasks for as long as it would wait for it.
     pub(crate) fn scheduler_call(
         &mut self,
+        request: RequestId,
         stream_id: Option<&str>,
         call: scheduler::Call,
         principal: Option<&str>,
-    ) -> Response {
-        if let Err(error) = validation::call::scheduler(&call, principal) {
+    ) {
+        let response = match self.calling_framework(stream_id, &call, principal) {
+            Ok(id) if call.r#type == Some(Type::Teardown) => {
+                self.metrics.add(Counter::MessagesUnregisterFramework);
+                self.remove_framework(&id, Some((request, Response::Accepted)));
+                return;
+            }
+            Ok(id) => self.framework_call(&id, call),
+            Err(response) => response,
+        };
+        self.effects.push(Effect::Respond { request, response });
+    }
+
+    /// Who calls, if it may.
+    fn calling_framework(
+        &mut self,
+        stream_id: Option<&str>,
+        call: &scheduler::Call,
+        principal: Option<&str>,
+    ) -> Result<Arc<FrameworkId>, Response> {
+        if let Err(error) = validation::call::scheduler(call, principal) {
             self.metrics.add(Counter::InvalidCalls);
-            return Response::BadRequest(format!("Failed to validate scheduler::Call: {error}"));
+            let error = format!("Failed to validate scheduler::Call: {error}");
+            return Err(Response::BadRequest(error));
         }
         let framework =
             call.framework_id.as_ref().and_then(|id| self.frameworks.registered.get(id));
         let Some(framework) = framework else {
-            return Response::BadRequest("Framework cannot be found".to_owned());
+            return Err(Response::BadRequest("Framework cannot be found".to_owned()));
         };
         let id = framework.id.clone();
         let r#type = call.r#type.unwrap_or(Type::Unknown);
@@ -41,31 +67,31 @@ impl Master {
         if let Some(principal) = principal {
             let expected = framework.info.principal.as_deref().unwrap_or_default();
             if principal != expected {
-                return Response::BadRequest(format!(
+                return Err(Response::BadRequest(format!(
                     "Authenticated principal '{principal}' does not match principal '{expected}' \
                      set in `FrameworkInfo`"
-                ));
+                )));
             }
         }
         if !framework.connected() {
-            return Response::Forbidden("Framework is not subscribed".to_owned());
+            return Err(Response::Forbidden("Framework is not subscribed".to_owned()));
         }
         let Some((_, expected)) = framework.stream() else {
-            return Response::Forbidden("Framework is not connected via HTTP".to_owned());
+            return Err(Response::Forbidden("Framework is not connected via HTTP".to_owned()));
         };
         let Some(stream_id) = stream_id else {
-            return Response::BadRequest(
+            return Err(Response::BadRequest(
                 "All non-subscribe calls should include the 'Mesos-Stream-Id' header".to_owned(),
-            );
+            ));
         };
         if expected != *stream_id {
-            return Response::BadRequest(format!(
+            return Err(Response::BadRequest(format!(
                 "The stream ID '{stream_id}' included in this request didn't match the stream ID \
                  currently associated with framework ID {}",
                 framework.id.value
-            ));
+            )));
         }
-        self.framework_call(&id, call)
+        Ok(id)
     }
 
     /// A call of a framework that is connected and allowed to make it.

@@ -84,13 +84,17 @@ impl Master {
     }
 
     /// Begins to end a framework for good: from here on it can do nothing, and once the registry says so,
-    /// its tasks are killed and `request` is answered.
-    pub(crate) fn remove_framework(&mut self, id: &FrameworkId, request: Option<RequestId>) {
+    /// its tasks are killed and who asked for it is answered.
+    pub(crate) fn remove_framework(
+        &mut self,
+        id: &FrameworkId,
+        answer: Option<(RequestId, Response)>,
+    ) {
         let Some(framework) = self.frameworks.registered.get(id) else {
             return;
         };
         let began = framework.leaving;
-        if began && request.is_none() {
+        if began && answer.is_none() {
             return;
         }
         let since = self.now;
@@ -104,7 +108,7 @@ impl Master {
         }
         self.persist(
             vec![framework_change(&record)],
-            AfterWrite::RemoveFramework { id: id.clone(), since, request },
+            AfterWrite::RemoveFramework { id: id.clone(), since, answer },
         );
     }
 
@@ -130,11 +134,11 @@ impl Master {
         &mut self,
         id: &FrameworkId,
         since: Timestamp,
-        request: Option<RequestId>,
+        answer: Option<(RequestId, Response)>,
     ) {
         self.end_framework(id, since);
-        if let Some(request) = request {
-            self.effects.push(Effect::Respond { request, response: Response::Ok });
+        if let Some((request, response)) = answer {
+            self.effects.push(Effect::Respond { request, response });
         }
     }
 

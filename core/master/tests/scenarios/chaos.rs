@@ -178,7 +178,7 @@ impl World {
         let Some(scheduler) = self.frameworks.get(&framework).cloned() else {
             return Vec::new();
         };
-        let (_, effects) = self.cluster.call(&scheduler, call);
+        let (_, effects) = self.cluster.try_call(&scheduler, call);
         self.take(&effects);
         effects
     }

@@ -221,6 +221,16 @@ impl Cluster {
         scheduler: &Scheduler,
         call: scheduler::Call,
     ) -> (Response, Vec<Effect>) {
+        let (answer, effects) = self.try_call(scheduler, call);
+        (answer.expect("the call is answered"), effects)
+    }
+
+    /// The same of a call that may have to wait for a write.
+    pub fn try_call(
+        &mut self,
+        scheduler: &Scheduler,
+        call: scheduler::Call,
+    ) -> (Option<Response>, Vec<Effect>) {
         let request = self.request();
         let call = scheduler::Call { framework_id: Some(scheduler.id.clone()), ..call };
         let effects = self.event(Event::SchedulerCall {
@@ -229,7 +239,7 @@ impl Cluster {
             call: Box::new(call),
             principal: None,
         });
-        (response(&effects, request), effects)
+        (try_response(&effects, request), effects)
     }
 
     pub fn operate(&mut self, call: protocol::master::Call) -> (Option<Response>, Vec<Effect>) {

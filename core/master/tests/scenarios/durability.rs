@@ -1,6 +1,6 @@
 //! What happens while something is being written.
 
-use master::Response;
+use master::{Effect, Response};
 use protocol::internal::{ExitedExecutorMessage, ReregisterSlaveMessage};
 use protocol::master as api;
 use protocol::master::call::{Teardown, Type};
@@ -8,8 +8,8 @@ use protocol::mesos::{FrameworkId, FrameworkInfo};
 use protocol::scheduler;
 
 use crate::cluster::{
-    Cluster, closed, events, executor, framework_info, names, reregistration, response,
-    subscribe_call,
+    Cluster, closed, events, executor, framework_info, names, registration, reregistration,
+    response, subscribe_call,
 };
 
 fn teardown(id: &FrameworkId) -> api::Call {
@@ -63,6 +63,53 @@ fn a_framework_ends_when_its_removal_is_written_and_not_before() {
     let view = cluster.master.snapshot();
     assert!(view.frameworks.is_empty());
     assert_eq!(view.completed_frameworks[0].completed_tasks.len(), 1);
+}
+
+#[test]
+fn a_framework_that_tears_itself_down_is_told_so_when_that_is_written() {
+    let info = FrameworkInfo { failover_timeout: Some(600.0), ..framework_info("jobs") };
+    let (mut cluster, agent, scheduler, offer) = Cluster::with_offer(info.clone());
+    cluster.running_task(&agent, &scheduler, &offer, "t");
+    cluster.writes_complete = false;
+    let r#type = Some(scheduler::call::Type::Teardown);
+    let call = scheduler::Call { r#type, ..Default::default() };
+    let (answer, effects) = cluster.try_call(&scheduler, call);
+    assert_eq!(answer, None, "another master would still know it");
+    assert!(names(&effects, &agent.pid).is_empty());
+    let effects = cluster.complete_writes();
+    let answered =
+        |effect: &Effect| matches!(effect, Effect::Respond { response: Response::Accepted, .. });
+    assert_eq!(effects.iter().filter(|effect| answered(effect)).count(), 1);
+    // From now on no master lets it back.
+    cluster.writes_complete = true;
+    cluster.restart();
+    let connection = cluster.connection();
+    let request = cluster.request();
+    let effects = cluster.event(master::Event::SchedulerSubscribe {
+        request,
+        connection,
+        stream_id: None,
+        call: Box::new(subscribe_call(FrameworkInfo { id: Some(scheduler.id), ..info })),
+        principal: None,
+    });
+    let error = events(&effects, connection).iter().find_map(|event| event.error.clone());
+    assert_eq!(error.map(|error| error.message).as_deref(), Some("Framework has been removed"));
+}
+
+#[test]
+fn an_agent_is_not_told_that_it_is_registered_while_the_opposite_is_written() {
+    let mut cluster = Cluster::new();
+    let agent = cluster.add_agent(1);
+    cluster.writes_complete = false;
+    // It falls silent, and repeats its registration when nothing can be called off any more.
+    cluster.advance(std::time::Duration::from_secs(80));
+    let effects = cluster.agent_message(&agent.pid, registration(1));
+    assert!(names(&effects, &agent.pid).is_empty());
+    cluster.complete_writes();
+    assert_eq!(cluster.master.snapshot().unreachable_agents, 1);
+    cluster.writes_complete = true;
+    let effects = cluster.agent_message(&agent.pid, registration(1));
+    assert!(names(&effects, &agent.pid).contains(&"SlaveRegisteredMessage"));
 }
 
 #[test]

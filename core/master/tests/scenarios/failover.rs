@@ -7,8 +7,8 @@ use protocol::internal::ReregisterSlaveMessage;
 use protocol::mesos::{FrameworkInfo, TaskState};
 
 use crate::cluster::{
-    Agent, Cluster, Scheduler, config, events, framework_info, names, offers, reregistration,
-    statuses,
+    Agent, Cluster, Scheduler, amount, config, events, framework_info, names, offers,
+    reregistration, statuses,
 };
 
 fn with_task(info: FrameworkInfo) -> (Cluster, Agent, Scheduler, ReregisterSlaveMessage) {
@@ -85,6 +85,55 @@ fn agents_that_do_not_come_back_are_unreachable() {
     assert_eq!(lost.agent_id, Some(agent.id));
     let view = cluster.master.snapshot();
     assert_eq!((view.recovered_agents.len(), view.unreachable_agents), (0, 1));
+}
+
+#[test]
+fn agents_that_do_not_come_back_leave_no_faster_than_the_limit_allows() {
+    let mut limited = config();
+    limited.agent_removal_interval = Some(Duration::from_secs(60));
+    let mut cluster = Cluster::with(limited);
+    let agents: Vec<Agent> = (1..=3).map(|number| cluster.add_agent(number)).collect();
+    cluster.restart();
+    let counts = |cluster: &mut Cluster| {
+        let view = cluster.master.snapshot();
+        (view.recovered_agents.len(), view.unreachable_agents)
+    };
+    cluster.advance(Duration::from_secs(601));
+    assert_eq!(counts(&mut cluster), (2, 1));
+    cluster.advance(Duration::from_secs(60));
+    assert_eq!(counts(&mut cluster), (1, 2));
+    // The last is back in time, and nothing more befalls it.
+    let last = cluster.master.snapshot().recovered_agents.keys().next().cloned();
+    let last = agents.iter().find(|agent| Some(&agent.id) == last.as_ref()).unwrap();
+    cluster.agent_message(&last.pid, reregistration(last));
+    cluster.advance_with_pongs(Duration::from_secs(600), &[last]);
+    assert_eq!(counts(&mut cluster), (0, 2));
+    assert!(cluster.master.snapshot().agents.contains_key(&last.id));
+}
+
+#[test]
+fn a_master_without_a_registry_adopts_agents_and_their_frameworks() {
+    let info = FrameworkInfo { failover_timeout: Some(3600.0), ..framework_info("jobs") };
+    let (mut cluster, agent, scheduler, message) = with_task(info.clone());
+    cluster.registry.clear();
+    cluster.restart();
+    // Doubled and repeated as on any bad wire.
+    for _ in 0..3 {
+        cluster.agent_message(&agent.pid, message.clone());
+    }
+    let (again, effects) =
+        cluster.subscribe(FrameworkInfo { id: Some(scheduler.id.clone()), ..info });
+    assert_eq!(again.id, scheduler.id);
+    let offered = offers(&effects, again.connection);
+    assert_eq!(amount(&offered[0].resources, "cpus"), 3.0, "one of four is used");
+    let view = cluster.master.snapshot();
+    assert_eq!(view.frameworks[&again.id].tasks.len(), 1);
+    assert_eq!(view.agents[&agent.id].used_resources.cpus().to_f64(), 1.0);
+    // What was adopted is in the registry, so that it need not be adopted again.
+    cluster.restart();
+    let view = cluster.master.snapshot();
+    assert_eq!(view.recovered_agents.keys().collect::<Vec<_>>(), [&agent.id]);
+    assert!(view.frameworks[&scheduler.id].recovered);
 }
 
 #[test]
