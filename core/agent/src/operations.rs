@@ -61,6 +61,17 @@ impl Operations {
         self.entries.insert(uuid, entry);
     }
 
+    /// Operations that came before the answer to the first registration did not know the agent's id.
+    /// Says whether there are any.
+    fn name_agent(&mut self, id: &mesos::AgentId) -> bool {
+        for Entry { operation, .. } in self.entries.values_mut() {
+            operation.agent_id = Some(id.clone());
+            let statuses = operation.statuses.iter_mut().chain([&mut operation.latest_status]);
+            statuses.for_each(|status| status.agent_id = Some(id.clone()));
+        }
+        !self.entries.is_empty()
+    }
+
     fn has_applied(&self, uuid: &[u8]) -> bool {
         self.applied.iter().any(|other| other == uuid)
     }
@@ -170,6 +181,13 @@ impl Agent {
                 self.checkpoint_operations();
                 true
             }
+        }
+    }
+
+    /// The agent has got its id, which frameworks need to acknowledge what they are told.
+    pub(crate) fn name_operations(&mut self, id: &mesos::AgentId) {
+        if self.operations.name_agent(id) {
+            self.checkpoint_operations();
         }
     }
 

@@ -296,6 +296,7 @@ impl Agent {
         self.outbox.change(checkpoint::write_message(checkpoint::agent_info(id), &*self.info));
         let latest = checkpoint::LATEST_AGENT.to_owned();
         self.outbox.change(Change::Link { path: latest, target: directory });
+        self.name_operations(id);
     }
 
     pub(crate) fn agent_reregistered(

@@ -10,7 +10,7 @@ use protocol::mesos::resource::{DiskInfo, ReservationInfo, disk_info, reservatio
 use protocol::mesos::{self, OperationState, TaskState, framework_info, task_status};
 use protocol::messages::{AgentToMaster, MasterToAgent};
 
-use super::samples::{command_task, config, framework, run_task, scalar};
+use super::samples::{agent_id, command_task, config, framework, run_task, scalar};
 use super::world::World;
 use crate::checkpoint::{self, Change};
 use crate::effect::Effect;
@@ -90,6 +90,31 @@ pub(super) fn volume_changes(world: &World) -> Vec<Change> {
     changes
         .filter(|it| matches!(it, Change::CreateVolume { .. } | Change::RemoveVolume { .. }))
         .collect()
+}
+
+#[test]
+fn an_operation_that_overtakes_the_answer_to_the_registration_is_told_with_the_agents_id() {
+    let mut world = World::new();
+    world.recover_containers(&[]);
+    world.detect();
+    world.pass(Duration::from_secs(1));
+    // The first answer was lost, and the master uses the agent.
+    apply(&mut world, 1, reserve());
+    assert!(reports(&mut world).is_empty(), "it is not registered yet");
+    world.register();
+    let report = reports(&mut world).remove(0);
+    assert_eq!(report.status.agent_id, Some(agent_id()));
+    // Also after a restart, as long as it is not acknowledged.
+    let mut world = world.restart().unwrap();
+    world.recover_containers(&[]);
+    world.register();
+    let report = reports(&mut world).remove(0);
+    assert_eq!(report.status.agent_id, Some(agent_id()));
+    acknowledge(&mut world, &report);
+    let mut world = world.restart().unwrap();
+    world.recover_containers(&[]);
+    world.register();
+    assert!(reports(&mut world).is_empty());
 }
 
 #[test]
