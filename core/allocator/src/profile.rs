@@ -95,7 +95,7 @@ pub struct AgentProfile {
     /// What it understands.
     pub capabilities: AgentCapabilities,
     /// `SlaveInfo.hostname`: what a whitelist and offer constraints name it by.
-    pub hostname: String,
+    pub hostname: Arc<str>,
     /// `SlaveInfo.attributes`, which offer constraints look at.
     pub attributes: Arc<[Attribute]>,
     /// Its region (`SlaveInfo.domain.fault_domain.region.name`).

@@ -1,5 +1,6 @@
 //! What the master knows of one agent.
 
+pub(crate) mod description;
 mod drain;
 mod liveness;
 mod message;
@@ -15,13 +16,13 @@ use protocol::master;
 use protocol::mesos::agent_info::Capability;
 use protocol::mesos::agent_info::capability::Type;
 use protocol::mesos::{
-    AgentId, AgentInfo, ExecutorId, ExecutorInfo, FrameworkId, OfferId, Operation, TaskId,
-    Unavailability,
+    AgentId, ExecutorId, ExecutorInfo, FrameworkId, OfferId, Operation, TaskId, Unavailability,
 };
 use protocol::pid::Pid;
 use protocol::time::Timestamp;
 use resources::Resources;
 
+use crate::agent::description::AgentDescription;
 use crate::directory::Directory;
 use crate::event::RequestId;
 use crate::flat::FlatMap;
@@ -30,9 +31,9 @@ use crate::timer::TimerKey;
 
 /// What an agent's software can do (`SlaveInfo.Capability`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct AgentCapabilities {
+pub struct AgentCapabilities {
     /// As sent.
-    pub(crate) list: Vec<Capability>,
+    pub list: Vec<Capability>,
     pub(crate) multi_role: bool,
     pub(crate) hierarchical_role: bool,
     pub(crate) reservation_refinement: bool,
@@ -44,7 +45,9 @@ pub(crate) struct AgentCapabilities {
 }
 
 impl AgentCapabilities {
-    pub(crate) fn new(list: Vec<Capability>) -> Self {
+    /// Reads the list.
+    #[must_use]
+    pub fn new(list: Vec<Capability>) -> Self {
         let has = |wanted: Type| list.iter().any(|capability| capability.r#type == Some(wanted));
         Self {
             multi_role: has(Type::MultiRole),
@@ -94,10 +97,10 @@ pub(crate) struct Pings {
 #[derive(Clone, Debug)]
 pub(crate) struct Agent {
     pub(crate) id: Arc<AgentId>,
-    pub(crate) info: Arc<AgentInfo>,
+    pub(crate) info: Arc<AgentDescription>,
     pub(crate) pid: Pid,
-    pub(crate) version: String,
-    pub(crate) capabilities: AgentCapabilities,
+    pub(crate) version: Arc<str>,
+    pub(crate) capabilities: Arc<AgentCapabilities>,
     pub(crate) registered_time: Timestamp,
     pub(crate) reregistered_time: Option<Timestamp>,
     pub(crate) connected: bool,
@@ -158,7 +161,7 @@ impl Agent {
         protocol::mesos::Url {
             scheme: "http".to_owned(),
             address: protocol::mesos::Address {
-                hostname: Some(self.info.hostname.clone()),
+                hostname: Some(self.info.hostname.as_ref().to_owned()),
                 ip: Some(self.pid.address.ip().to_string()),
                 port: i32::from(self.pid.address.port()),
                 ..Default::default()
@@ -182,7 +185,7 @@ pub(crate) enum Transition {
 /// An agent that the registry knows and that has not come back yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Recovered {
-    pub(crate) info: Arc<AgentInfo>,
+    pub(crate) info: Arc<AgentDescription>,
     pub(crate) participation: Participation,
 }
 
@@ -193,9 +196,35 @@ pub(crate) struct Unreachable {
     pub(crate) participation: Participation,
 }
 
+/// The software of the agent that came last: nearly all agents have the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Software {
+    version: Arc<str>,
+    capabilities: Arc<AgentCapabilities>,
+}
+
+impl Software {
+    /// A version and what it can do, in the memory of those of the last agent if they are equal.
+    pub(crate) fn like_last(
+        &mut self,
+        version: Option<String>,
+        capabilities: Vec<Capability>,
+    ) -> (Arc<str>, Arc<AgentCapabilities>) {
+        let version = version.unwrap_or_default();
+        if *self.version != *version {
+            self.version = version.into();
+        }
+        if self.capabilities.list != capabilities {
+            self.capabilities = Arc::new(AgentCapabilities::new(capabilities));
+        }
+        (Arc::clone(&self.version), Arc::clone(&self.capabilities))
+    }
+}
+
 /// All agents, by where they stand.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Agents {
+    pub(crate) software: Software,
     pub(crate) registered: Directory<Arc<AgentId>, Box<Agent>>,
     /// Registered agents by where they listen.
     pub(crate) by_pid: Directory<Pid, Arc<AgentId>>,

@@ -167,7 +167,7 @@ impl Master {
         }
         let hostname = |id: &AgentId| {
             let agent = self.agents.registered.get(id)?;
-            Some((id.clone(), agent.info.hostname.clone()))
+            Some((id.clone(), agent.info.hostname.as_ref().to_owned()))
         };
         named.into_iter().filter_map(hostname).collect()
     }

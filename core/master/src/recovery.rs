@@ -12,6 +12,7 @@ use protocol::time::Timestamp;
 use protocol::uuid::UuidSource;
 use resources::{Quantities, Quantity};
 
+use crate::agent::description::AgentDescription;
 use crate::agent::{Agents, Cause, Recovered, Unreachable};
 use crate::config::Config;
 use crate::durable::AfterWrite;
@@ -103,7 +104,7 @@ impl Master {
         };
         match record.standing {
             AgentStanding::Admitted { participation } => {
-                let info = Arc::new(record.info);
+                let info = Arc::new(AgentDescription::new(record.info));
                 self.agents.recovered.insert(id, Recovered { info, participation });
             }
             AgentStanding::Unreachable { since, participation } => {

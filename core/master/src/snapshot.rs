@@ -342,8 +342,8 @@ pub(crate) fn agent_view(agent: &Agent, offers: &Offers) -> AgentView {
     AgentView {
         info: Arc::clone(&agent.info),
         pid: agent.pid.clone(),
-        version: agent.version.clone(),
-        capabilities: agent.capabilities.list.clone(),
+        version: Arc::clone(&agent.version),
+        capabilities: Arc::clone(&agent.capabilities),
         registered_time: agent.registered_time,
         reregistered_time: agent.reregistered_time,
         connected: agent.connected,

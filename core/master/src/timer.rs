@@ -1,6 +1,7 @@
 //! What the master does by the clock: a closed list of timers, ordered by (time, sequence).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use protocol::mesos::{AgentId, FrameworkId, OfferId};
 use protocol::pid::Pid;
@@ -12,9 +13,9 @@ use crate::event::ConnectionId;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Timer {
     /// Ping an agent, and count the ping before as missed if it was not answered.
-    AgentPing(AgentId),
+    AgentPing(Arc<AgentId>),
     /// A disconnected agent has not reregistered in time.
-    AgentReregister(AgentId),
+    AgentReregister(Arc<AgentId>),
     /// Agents known from the registry have not reregistered in time.
     RecoveredAgents,
     /// The removal rate limit allows the next agent to be removed.

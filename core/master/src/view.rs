@@ -15,6 +15,8 @@ use protocol::time::Timestamp;
 use protocol::{maintenance, mesos, quota, scheduler};
 use resources::Resources;
 
+pub use crate::agent::AgentCapabilities;
+pub use crate::agent::description::AgentDescription;
 pub use crate::task::list::TaskList;
 pub use crate::task::record::TaskRecord;
 
@@ -35,7 +37,7 @@ pub struct Snapshot {
     /// Agents that registered, connected or not, in the order of their ids.
     pub agents: Table<Arc<AgentView>>,
     /// Agents known from the registry that have not come back yet.
-    pub recovered_agents: Table<Arc<mesos::AgentInfo>>,
+    pub recovered_agents: Table<Arc<AgentDescription>>,
     /// How many agents are unreachable.
     pub unreachable_agents: usize,
     /// What the agents add up to, for the gauges.
@@ -58,20 +60,10 @@ pub struct Snapshot {
     pub framework_counts: BTreeMap<mesos::FrameworkId, Arc<FrameworkCounts>>,
 }
 
-static NO_AGENT_ID: mesos::AgentId =
-    mesos::AgentId { value: String::new(), unknown: protocol::UnknownFields::NONE };
 static NO_FRAMEWORK_ID: mesos::FrameworkId =
     mesos::FrameworkId { value: String::new(), unknown: protocol::UnknownFields::NONE };
 
 // Whatever is kept in the state has its id.
-impl Keyed for Arc<mesos::AgentInfo> {
-    type Key = mesos::AgentId;
-
-    fn key(&self) -> &mesos::AgentId {
-        self.id.as_ref().unwrap_or(&NO_AGENT_ID)
-    }
-}
-
 impl Keyed for Arc<AgentView> {
     type Key = mesos::AgentId;
 
@@ -101,13 +93,13 @@ pub struct MaintenanceView {
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentView {
     /// As registered; its resources are those without oversubscription and before reservations.
-    pub info: Arc<mesos::AgentInfo>,
+    pub info: Arc<AgentDescription>,
     /// Where it listens.
     pub pid: Pid,
     /// The version of its software.
-    pub version: String,
+    pub version: Arc<str>,
     /// What it can do.
-    pub capabilities: Vec<mesos::agent_info::Capability>,
+    pub capabilities: Arc<AgentCapabilities>,
     /// When it first registered with this master.
     pub registered_time: Timestamp,
     /// When it last reregistered with this master.

@@ -119,6 +119,9 @@ impl Resources {
     /// are skipped. For callers who know that `other` may have changed meanwhile.
     #[must_use]
     pub fn saturating_sub(&self, other: &Self) -> Self {
+        if other.is_empty() {
+            return self.clone();
+        }
         if other.contains(self) {
             return Self::EMPTY;
         }

@@ -191,7 +191,7 @@ impl World {
     fn agent_id(&self, host: usize) -> Option<AgentId> {
         let snapshot = self.master.snapshot.as_ref()?;
         let view = snapshot.agents.values().find(|view| view.pid == self.agents[host].pid)?;
-        view.info.id.clone()
+        Some((*view.info.id).clone())
     }
 
     fn change_participation(&mut self, host: usize) {

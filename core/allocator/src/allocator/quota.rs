@@ -114,7 +114,7 @@ impl Allocator {
     }
 
     pub(super) fn is_listed(&self, profile: &AgentProfile) -> bool {
-        self.whitelist.as_ref().is_none_or(|listed| listed.contains(&profile.hostname))
+        self.whitelist.as_ref().is_none_or(|listed| listed.contains(&*profile.hostname))
     }
 
     /// Notes that the total of an agent is to become this.

@@ -20,7 +20,7 @@ fn one(selector: &str, predicate: &str) -> scheduler::OfferConstraints {
 fn agent(attributes: &str) -> AgentProfile {
     let attributes = Attributes::parse(attributes).unwrap().to_wire();
     AgentProfile {
-        hostname: "node1.example".to_owned(),
+        hostname: "node1.example".into(),
         attributes: Arc::from(attributes),
         ..AgentProfile::default()
     }

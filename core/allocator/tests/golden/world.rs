@@ -212,14 +212,14 @@ impl World {
         let name = words.get(0)?;
         let mut profile = self.agents.get(name).cloned().unwrap_or_else(|| AgentProfile {
             capabilities: AgentCapabilities { multi_role: true, hierarchical_role: true },
-            hostname: name.to_owned(),
+            hostname: name.into(),
             active: true,
             ..AgentProfile::default()
         });
         profile.total = Resources::parse(words.get(1)?, "*")?;
         for (&key, &value) in &words.options {
             match key {
-                "hostname" => profile.hostname = value.to_owned(),
+                "hostname" => profile.hostname = value.into(),
                 "region" => profile.region = Some(value.to_owned()),
                 "zone" => profile.zone = Some(value.to_owned()),
                 "attributes" => {

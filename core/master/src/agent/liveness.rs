@@ -1,5 +1,7 @@
 //! Whether an agent is still there: pings, broken links, and how long it may stay away.
 
+use std::sync::Arc;
+
 use protocol::internal::PingSlaveMessage;
 use protocol::mesos::task_status::Reason;
 use protocol::mesos::{AgentId, TaskState};
@@ -20,10 +22,10 @@ impl Master {
 
     fn send_ping(&mut self, id: &AgentId) {
         let at = self.now + self.config.agent_ping_timeout;
-        let timer = self.timers.start(at, Timer::AgentPing(id.clone()));
         let Some(agent) = self.agents.registered.get_mut(id) else {
             return;
         };
+        let timer = self.timers.start(at, Timer::AgentPing(Arc::clone(&agent.id)));
         agent.pings.outstanding = true;
         agent.pings.timer = Some(timer);
         let (pid, connected) = (agent.pid.clone(), agent.connected);
@@ -89,10 +91,11 @@ impl Master {
     /// The agent cannot be reached for now. Tasks that would not survive a restart of it are gone.
     fn disconnect_agent(&mut self, id: &AgentId) {
         let at = self.now + self.config.agent_reregister_timeout;
-        let timer = self.timers.start(at, Timer::AgentReregister(id.clone()));
-        let Some(agent) = self.agent_mut(id) else {
+        let Some(agent) = self.agents.registered.get_mut(id) else {
             return;
         };
+        self.views.note_agent(agent);
+        let timer = self.timers.start(at, Timer::AgentReregister(Arc::clone(&agent.id)));
         agent.connected = false;
         agent.reregister_timer = Some(timer);
         let hostname = agent.info.hostname.clone();

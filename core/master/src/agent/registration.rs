@@ -6,13 +6,15 @@ use std::sync::Arc;
 use protocol::internal::{
     MasterSlaveConnection, RegisterSlaveMessage, ShutdownMessage, SlaveRegisteredMessage,
 };
+use protocol::mesos::agent_info::Capability;
 use protocol::mesos::{AgentInfo, FrameworkId, Resource};
 use protocol::messages::MasterToAgent;
 use protocol::pid::Pid;
 use resources::Resources;
 
 use crate::Master;
-use crate::agent::{Agent, AgentCapabilities, Pings};
+use crate::agent::description::AgentDescription;
+use crate::agent::{Agent, Pings};
 use crate::durable::{AfterWrite, Replacement};
 use crate::flat::FlatMap;
 use crate::metrics::Counter;
@@ -90,8 +92,8 @@ impl Master {
         let agent = self.new_agent(
             pid.clone(),
             message.slave,
-            message.version.unwrap_or_default(),
-            AgentCapabilities::new(message.agent_capabilities),
+            message.version,
+            message.agent_capabilities,
             &message.checkpointed_resources,
             message.resource_version_uuid,
         );
@@ -102,18 +104,21 @@ impl Master {
 
     /// The record of an agent that registers or reregisters now, without tasks or executors.
     pub(crate) fn new_agent(
-        &self,
+        &mut self,
         pid: Pid,
         info: AgentInfo,
-        version: String,
-        capabilities: AgentCapabilities,
+        version: Option<String>,
+        capabilities: Vec<Capability>,
         checkpointed: &[Resource],
         resource_version: Option<protocol::mesos::Uuid>,
     ) -> Agent {
         let checkpointed = crate::parsed(checkpointed);
+        let total = total_resources(&info, &checkpointed);
+        let info = AgentDescription::new(info);
+        let (version, capabilities) = self.agents.software.like_last(version, capabilities);
         Agent {
-            id: Arc::new(info.id.clone().unwrap_or_default()),
-            total: total_resources(&info, &checkpointed),
+            id: Arc::clone(&info.id),
+            total,
             info: Arc::new(info),
             pid,
             version,
@@ -216,8 +221,8 @@ pub(crate) fn agent_profile(agent: &Agent) -> allocator::AgentProfile {
             multi_role: agent.capabilities.multi_role,
             hierarchical_role: agent.capabilities.hierarchical_role,
         },
-        hostname: agent.info.hostname.clone(),
-        attributes: agent.info.attributes.as_slice().into(),
+        hostname: Arc::clone(&agent.info.hostname),
+        attributes: Arc::clone(&agent.info.attributes),
         region: fault_domain.map(|domain| domain.region.name.clone()),
         zone: fault_domain.map(|domain| domain.zone.name.clone()),
         unavailability: agent.unavailability.as_deref().map(crate::maintenance::planned_absence),

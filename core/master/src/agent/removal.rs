@@ -146,7 +146,7 @@ impl Master {
         let since = self.now;
         let change = agent_change(&AgentRecord {
             standing: AgentStanding::Unreachable { since, participation },
-            info: (*info).clone(),
+            info: info.to_info(),
         });
         self.persist(vec![change], AfterWrite::MarkUnreachable { id: id.clone(), since, cause });
         true
@@ -234,10 +234,10 @@ impl Master {
     /// What is known of an agent that was not declared gone.
     pub(crate) fn known_agent_info(&self, id: &AgentId) -> Option<AgentInfo> {
         if let Some(agent) = self.agents.registered.get(id) {
-            return Some((*agent.info).clone());
+            return Some(agent.info.to_info());
         }
         if let Some(recovered) = self.agents.recovered.get(id) {
-            return Some((*recovered.info).clone());
+            return Some(recovered.info.to_info());
         }
         self.agents
             .unreachable

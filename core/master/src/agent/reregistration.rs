@@ -14,8 +14,9 @@ use protocol::pid::Pid;
 use resources::Resources;
 
 use crate::Master;
+use crate::agent::description::AgentDescription;
 use crate::agent::registration::{MACHINE_DOWN, agent_profile, total_resources};
-use crate::agent::{Agent, AgentCapabilities, Share, Transition};
+use crate::agent::{Agent, Share, Transition};
 use crate::durable::{AfterWrite, Replacement};
 use crate::effect::{Effect, RegistryChange};
 use crate::flat::FlatMap;
@@ -56,7 +57,7 @@ impl Master {
 
         if let Some(agent) = self.agents.registered.get(&id) {
             if agent.pid.address.ip() != from.address.ip()
-                || agent.info.hostname != message.slave.hostname
+                || *agent.info.hostname != *message.slave.hostname
             {
                 self.shut_down_agent(
                     &from,
@@ -64,7 +65,7 @@ impl Master {
                 );
                 return;
             }
-            let changed = *agent.info != message.slave;
+            let changed = agent.info.to_info() != message.slave;
             let participation = agent.participation.clone();
             let message = Box::new(message);
             if changed {
@@ -79,7 +80,7 @@ impl Master {
 
         let participation = match (self.agents.recovered.get(&id), self.agents.unreachable.get(&id))
         {
-            (Some(recovered), _) if *recovered.info == message.slave => {
+            (Some(recovered), _) if recovered.info.to_info() == message.slave => {
                 // The registry already says all there is to say.
                 self.agent_readmitted(&from, message);
                 return;
@@ -118,8 +119,8 @@ impl Master {
         let mut agent = self.new_agent(
             pid.clone(),
             message.slave,
-            message.version.unwrap_or_default(),
-            AgentCapabilities::new(message.agent_capabilities),
+            message.version,
+            message.agent_capabilities,
             &message.checkpointed_resources,
             message.resource_version_uuid,
         );
@@ -232,12 +233,13 @@ impl Master {
         };
         self.agents.transitions.remove(&id);
         let now = self.now;
+        let software = &mut self.agents.software;
+        let software = software.like_last(message.version, message.agent_capabilities);
         let Some(agent) = self.agent_mut(&id) else {
             return;
         };
         let old_pid = std::mem::replace(&mut agent.pid, pid.clone());
-        agent.version = message.version.unwrap_or_default();
-        agent.capabilities = AgentCapabilities::new(message.agent_capabilities);
+        (agent.version, agent.capabilities) = software;
         agent.resource_version = message.resource_version_uuid;
         if agent.capabilities.resource_provider {
             agent.checkpointed = crate::parsed(&message.checkpointed_resources);
@@ -245,8 +247,9 @@ impl Master {
         let oversubscribed = agent.total.revocable();
         agent.total = total_resources(&message.slave, &agent.checkpointed);
         agent.total += &oversubscribed;
-        let new_attributes = agent.info.attributes != message.slave.attributes;
-        agent.info = Arc::new(message.slave);
+        let info = AgentDescription::new(message.slave).with_id(Arc::clone(&agent.id));
+        let new_attributes = agent.info.attributes != info.attributes;
+        agent.info = Arc::new(info);
         agent.reregistered_time = Some(now);
         let was_connected = std::mem::replace(&mut agent.connected, true);
         let timer = agent.reregister_timer.take();

@@ -9,19 +9,19 @@ impl AgentView {
     #[must_use]
     pub fn to_response(&self) -> master::response::get_agents::Agent {
         master::response::get_agents::Agent {
-            agent_info: (*self.info).clone(),
+            agent_info: self.info.to_info(),
             active: self.active,
             deactivated: Some(self.deactivated),
             drain_info: self.drain_info.as_deref().cloned(),
             estimated_drain_start_time: self.drain_start_time.map(time_info),
-            version: self.version.clone(),
+            version: self.version.as_ref().to_owned(),
             pid: Some(self.pid.to_string()),
             registered_time: Some(time_info(self.registered_time)),
             reregistered_time: self.reregistered_time.map(time_info),
             total_resources: self.total_resources.to_wire_endpoint(),
             allocated_resources: self.used_resources.to_wire_endpoint(),
             offered_resources: self.offered_resources.to_wire_endpoint(),
-            capabilities: self.capabilities.clone(),
+            capabilities: self.capabilities.list.clone(),
             ..Default::default()
         }
     }

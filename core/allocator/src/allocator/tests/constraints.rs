@@ -20,7 +20,7 @@ fn only(hostname: &str) -> FrameworkProfile {
 }
 
 fn named(hostname: &str) -> AgentProfile {
-    AgentProfile { hostname: hostname.to_owned(), ..with("cpus:1") }
+    AgentProfile { hostname: hostname.into(), ..with("cpus:1") }
 }
 
 #[test]

@@ -234,7 +234,8 @@ impl Pair {
             }
             Step::SetAgent(name, total) => {
                 let name = format!("A{name}");
-                let profile = AgentProfile { hostname: name.clone(), ..with(TOTALS[*total]) };
+                let profile =
+                    AgentProfile { hostname: name.as_str().into(), ..with(TOTALS[*total]) };
                 self.set_agent(&name, &profile);
             }
             Step::RemoveAgent(name) => {

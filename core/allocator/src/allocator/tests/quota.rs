@@ -48,7 +48,7 @@ fn agents_that_are_not_on_the_whitelist_are_not_offered() {
     cluster.add_framework("F1", &["a"]);
     cluster.allocator.set_whitelist(Some(names(&["h2"])));
     for name in ["h1", "h2"] {
-        let profile = AgentProfile { hostname: name.to_owned(), ..with("cpus:1") };
+        let profile = AgentProfile { hostname: name.into(), ..with("cpus:1") };
         cluster.allocator.add_agent(&agent(name), profile, &[]);
     }
     assert_eq!(cluster.allocate(), ["F1 a h2"]);

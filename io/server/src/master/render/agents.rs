@@ -1,23 +1,22 @@
 //! Agents, as `/state`, `/state-summary` and `/slaves` show them.
 
-use master::view::{AgentView, Snapshot};
+use master::view::{AgentDescription, AgentView, Snapshot};
 use protocol::Names;
-use protocol::mesos::AgentInfo;
 use resources::{Attributes, Resources};
 
 use super::state::domain;
 use super::{document, fields};
 use crate::http::json::JsonWriter;
 
-fn info(json: &mut JsonWriter, info: &AgentInfo) {
-    json.key("id").string(info.id.as_ref().map_or("", |id| &id.value));
+fn info(json: &mut JsonWriter, info: &AgentDescription) {
+    json.key("id").string(&info.id.value);
     json.key("hostname").string(&info.hostname);
     let port = info.port.and_then(|port| u64::try_from(port).ok());
     json.key("port").integer(port.unwrap_or(DEFAULT_AGENT_PORT));
     // They were checked when the agent registered.
     let attributes = Attributes::from_wire(&info.attributes).unwrap_or_default();
     json.key("attributes").object(|json| fields(json, &attributes.summary()));
-    domain(json, info.domain.as_ref());
+    domain(json, info.domain.as_deref());
 }
 
 /// What an `AgentInfo` without a port means.
@@ -45,7 +44,7 @@ pub(super) fn agent(json: &mut JsonWriter, agent: &AgentView) {
     json.key("deactivated").boolean(agent.deactivated);
     json.key("version").string(&agent.version);
     json.key("capabilities").array(|json| {
-        for capability in &agent.capabilities {
+        for capability in &agent.capabilities.list {
             json.string(capability.r#type.map_or("UNKNOWN", |r#type| r#type.name(Names::V0)));
         }
     });

@@ -182,7 +182,7 @@ fn agents(envelope: &mut Envelope, snapshot: &Snapshot) {
     );
     envelope.list::<GetAgents, AgentInfo>(
         "recovered_agents",
-        snapshot.recovered_agents.values().map(AsRef::as_ref),
+        snapshot.recovered_agents.values().map(|agent| agent.to_info()),
     );
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use master::table::Table;
-use master::view::{AgentSums, AgentView, FrameworkView};
+use master::view::{AgentCapabilities, AgentDescription, AgentSums, AgentView, FrameworkView};
 use master::{Metrics, Snapshot};
 use protocol::master::Response;
 use protocol::master::response::get_frameworks::Framework;
@@ -76,8 +76,8 @@ fn snapshot() -> Result<Snapshot, Box<dyn std::error::Error>> {
         let view = AgentView {
             operations: Vec::new(),
             pid: agent.pid.ok_or("no pid")?.parse()?,
-            version: agent.version,
-            capabilities: agent.capabilities,
+            version: agent.version.into(),
+            capabilities: Arc::new(AgentCapabilities::new(agent.capabilities)),
             registered_time: time(agent.registered_time.as_ref()).ok_or("no time")?,
             reregistered_time: time(agent.reregistered_time.as_ref()),
             connected: true,
@@ -88,7 +88,7 @@ fn snapshot() -> Result<Snapshot, Box<dyn std::error::Error>> {
             total_resources: Resources::from_wire(&agent.total_resources)?,
             used_resources: Resources::from_wire(&agent.allocated_resources)?,
             offered_resources: Resources::from_wire(&agent.offered_resources)?,
-            info: Arc::new(agent.agent_info),
+            info: Arc::new(AgentDescription::new(agent.agent_info)),
         };
         agents.insert(Arc::new(view));
     }
