@@ -95,13 +95,13 @@ impl Daemon {
         self.leadership.send_replace(Leadership::Leading);
     }
 
-    /// This master does not lead, or not any more. Waits until nothing of its term acts.
+    /// This master does not lead, or not any more. Waits until its term decides nothing any more.
     pub(super) async fn stand_by(&self) {
         let term = self.term.write().unwrap_or_else(PoisonError::into_inner).take();
         let others = self.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.leadership.send_replace(others);
         if let Some(term) = term {
-            term.finish().await;
+            term.abandon().await;
             self.node.unlink_all();
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use coordination::{EmbeddedFile, InMemory, Lease, Registry, ZooKeeperRegistry};
 use libprocess::Node;
@@ -20,6 +20,10 @@ use super::reads::Reads;
 use super::shell::{Shell, Surroundings};
 use super::storage::{Storage, StorageStats};
 use crate::event_loop::{self, Clock, Inputs, LoopThread, inputs};
+
+/// How long a master that leads no more waits for its last write.
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+const LAST_WRITE_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Why a term is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,16 +121,41 @@ impl Term {
 
     /// Stops it and waits until what it wrote is written.
     pub(super) async fn finish(&self) {
+        let Some(storage) = self.stop_deciding().await else { return };
+        let joined = tokio::task::spawn_blocking(move || join_storage(storage));
+        let _ = joined.await;
+    }
+
+    /// Stops it and waits until it decides nothing any more. What it wrote last is given a moment: an ensemble
+    /// that is out of reach does not keep a master that leads no more from going on, and whether that write still
+    /// counts is the registry's to say.
+    pub(super) async fn abandon(&self) {
+        let Some(storage) = self.stop_deciding().await else { return };
+        let start = Instant::now();
+        while !storage.is_finished() {
+            if start.elapsed() > LAST_WRITE_TIMEOUT {
+                tracing::warn!("what was written last may not be in the registry");
+                return;
+            }
+            tokio::time::sleep(LAST_WRITE_POLL_INTERVAL).await;
+        }
+        join_storage(storage);
+    }
+
+    /// Gives the registry's thread, to whoever asks first.
+    async fn stop_deciding(&self) -> Option<thread::JoinHandle<()>> {
         self.stop();
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((loop_thread, storage_thread)) = threads else { return };
-        let joined = tokio::task::spawn_blocking(move || {
-            loop_thread.join();
-            if storage_thread.join().is_err() {
-                tracing::error!("the registry's thread panicked");
-            }
-        });
+        let (loop_thread, storage_thread) = threads?;
+        let joined = tokio::task::spawn_blocking(move || loop_thread.join());
         let _ = joined.await;
+        Some(storage_thread)
+    }
+}
+
+fn join_storage(thread: thread::JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("the registry's thread panicked");
     }
 }
 
