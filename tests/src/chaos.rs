@@ -9,19 +9,21 @@ mod sdk_stream;
 mod world;
 
 use std::path::Path;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use self::fault::Fault;
 pub use self::report::Report;
 use self::world::World;
 
 /// What is tried.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ChaosOptions {
     /// How many faults, one after the other.
     pub faults: usize,
     /// Which ones, in which order, on whom.
     pub seed: u64,
+    /// Only faults whose names contain this.
+    pub only: String,
 }
 
 /// Runs everything. `None`, and a line that says so, where ZooKeeper is not installed. `leavings` is where the
@@ -30,11 +32,13 @@ pub struct ChaosOptions {
 /// # Panics
 /// When the cluster does not come up.
 #[must_use]
-pub fn run(options: ChaosOptions, leavings: &Path) -> Option<Report> {
+pub fn run(options: &ChaosOptions, leavings: &Path) -> Option<Report> {
     let mut world = World::start(options.seed)?;
     let start = Instant::now();
     let possible = Fault::ALL.iter().copied().filter(|fault| fault.is_possible(&world));
-    let possible: Vec<Fault> = possible.collect();
+    let possible: Vec<Fault> =
+        possible.filter(|fault| fault.name().contains(&options.only)).collect();
+    assert!(!possible.is_empty(), "no possible fault is called '{}'", options.only);
     let mut counts = vec![0; possible.len()];
     let mut report = Report { seed: options.seed, ..Report::default() };
     warm_up(&mut world, &mut report);
@@ -54,12 +58,15 @@ pub fn run(options: ChaosOptions, leavings: &Path) -> Option<Report> {
         let (began, failures) = (Instant::now(), report.violations.len());
         fault.happen(&mut world);
         let settled = check::settle(&mut world, clock());
+        let slow = settled.as_ref().ok().filter(|settled| settled.time > SLOW);
+        let slow = slow.map(|settled| format!(", last of all: {}", settled.last));
         note(&mut report, fault.name(), settled.err());
         let wrong = check::examine(&mut world);
         note(&mut report, fault.name(), wrong);
         let verdict = if report.violations.len() == failures { "well" } else { "WRONG" };
         let seconds = began.elapsed().as_secs_f64();
-        say(&format!("{number}/{}: {} ({seconds:.1} s): {verdict}", options.faults, fault.name()));
+        let (name, slow) = (fault.name(), slow.unwrap_or_default());
+        say(&format!("{number}/{}: {name} ({seconds:.1} s): {verdict}{slow}", options.faults));
     }
     report.faults = possible.iter().map(|fault| fault.name()).zip(counts).collect();
     report.time = start.elapsed();
@@ -73,12 +80,15 @@ pub fn run(options: ChaosOptions, leavings: &Path) -> Option<Report> {
     Some(report)
 }
 
+/// What took longer is explained.
+const SLOW: Duration = Duration::from_secs(8);
+
 /// After so many there is no point in going on.
 const VIOLATIONS_MAX: usize = 20;
 
 /// Waits until tasks run on a cluster without faults.
 fn warm_up(world: &mut World, report: &mut Report) {
-    world.pass(std::time::Duration::from_secs(3));
+    world.pass(Duration::from_secs(3));
     let settled = check::settle(world, clock());
     note(report, "nothing", settled.err());
 }

@@ -24,7 +24,9 @@ fn a_cluster_recovers_from_every_fault_and_loses_nothing() {
     let faults = number("MESETA_CHAOS_FAULTS").map(usize::try_from);
     let faults = faults.map_or(FAULTS, |faults| faults.expect("a count of faults"));
     let leavings = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chaos");
-    let Some(report) = run(ChaosOptions { faults, seed }, &leavings) else { return };
+    let only = std::env::var("MESETA_CHAOS_ONLY").unwrap_or_default();
+    let options = ChaosOptions { faults, seed, only };
+    let Some(report) = run(&options, &leavings) else { return };
     eprintln!("{report}");
     assert_eq!(report.violations, [""; 0], "seed {seed}");
     assert_eq!(report.updates_lost, 0, "seed {seed}");

@@ -20,8 +20,8 @@ tasks:
   check               the quick checks: fmt, clippy, generated code, tidy
   bench               run the benchmarks whose numbers stand in SPECIFICATION.md
   gate                count the instructions of the pure parts and compare them with limits
-  chaos [--faults=N] [--seed=N]
-                      kill, pause, cut off the parts of a real cluster, 200 times if nothing else is said
+  chaos [--faults=200] [--seed=N] [--only=TEXT]
+                      kill, pause and cut off the parts of a real cluster
   swarm [FILTER]      run the load generator's scenarios at full size (takes a while)
   docs                write the pages that are made from tables in the code
   generate [--check]  write the message types from proto/, or compare them

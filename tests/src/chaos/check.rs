@@ -23,18 +23,28 @@ const TOLERANCE: f64 = 0.0005;
 ///
 /// # Errors
 /// What is still missing after a while.
-pub(super) fn settle(world: &mut World, since: f64) -> Result<(), String> {
+pub(super) fn settle(world: &mut World, since: f64) -> Result<Settled, String> {
     let start = Instant::now();
+    let mut last = String::new();
     loop {
         world.supervise();
         match missing(world, since) {
-            None => return Ok(()),
+            None => return Ok(Settled { time: start.elapsed(), last }),
             Some(what) if start.elapsed() > SETTLE_LIMIT => {
                 return Err(format!("{what}, {SETTLE_LIMIT:?} after the fault was mended"));
             }
-            Some(_) => std::thread::sleep(POLL_INTERVAL),
+            Some(what) => last = what,
         }
+        std::thread::sleep(POLL_INTERVAL);
     }
+}
+
+/// How all became well.
+pub(super) struct Settled {
+    /// How long it took.
+    pub(super) time: Duration,
+    /// What was missing last.
+    pub(super) last: String,
 }
 
 fn missing(world: &mut World, since: f64) -> Option<String> {

@@ -320,7 +320,7 @@ fn start_frameworks(cluster: &EnsembleCluster, starts: &Path) -> Vec<Framework> 
             frameworks.push(Framework::start("pymesos", settings("pymesos"), life));
         }
         None => {
-            skip("a framework on pymesos: run `cargo xtask test`, or set MESETA_PYMESOS_PYTHON")
+            skip("a framework on pymesos: run `cargo xtask test`, or set MESETA_PYMESOS_PYTHON");
         }
     }
     frameworks
