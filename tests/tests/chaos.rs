@@ -17,7 +17,6 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "the table is for whoever runs this")]
 fn a_cluster_recovers_from_every_fault_and_loses_nothing() {
     let of_the_day = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |it| it.as_secs());
     let seed = number("MESETA_CHAOS_SEED").unwrap_or(of_the_day);

@@ -25,7 +25,6 @@ pub struct Leader {
 
 /// Everything that can happen to an agent.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all events are messages of the master")]
 pub enum Event {
     /// The detector found a leader, lost it (`None`), or found another one.
     MasterDetected {

@@ -89,7 +89,7 @@ impl Master {
                 None => return,
             },
         };
-        self.send_to_agent(pid.clone(), message);
+        self.send_to_agent(pid, message);
     }
 
     /// Tells a framework that an operation with an id was not applied.

@@ -305,7 +305,7 @@ fn a_draining_agent_kills_everything_and_takes_nothing() {
     world.acknowledge(&update);
     world.container_exited(&launch.container, 0);
     assert!(world.view().drain_config.is_none());
-    let path = checkpoint::drain_config(&samples::agent_id());
+    let path = checkpoint::drain_config(&agent_id());
     assert!(world.disk.file(&path).is_none());
     assert!(!world.effects.iter().any(|effect| matches!(effect, Effect::Exit { .. })));
 }

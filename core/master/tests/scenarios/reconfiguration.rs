@@ -66,7 +66,7 @@ fn an_offer_of_what_is_gone_is_rescinded_and_the_task_goes_on() {
     cluster.restart();
     let info = ReregisterSlaveMessage {
         slave: protocol::mesos::AgentInfo {
-            resources: view.agents[&agent.id].info.resources.clone(),
+            resources: view.agents[&agent.id].info.to_info().resources,
             ..agent.info.clone()
         },
         ..reregistration(&agent)
