@@ -37,7 +37,7 @@ fn one_seed_gives_one_history() {
     assert_ne!(run(3).0, run(4).0);
 }
 
-/// Each kind of sabotage is found with the first few seeds, by the check that is meant for it.
+/// Each kind of sabotage is found with the first seeds, by the check that is meant for it.
 #[test]
 fn sabotage_is_found() {
     for (kind, expected) in [
@@ -57,8 +57,7 @@ fn sabotage_is_found() {
         (Sabotage::ForgetOperations, "operations"),
     ] {
         let options = Options { sabotage: Some(kind), ..short() };
-        let found = (0..10).find_map(|seed| outcome(seed, options.clone()).violation);
-        let found = found.unwrap_or_default();
-        assert!(found.contains(expected), "{kind:?}: {found}");
+        let mut found = (0..40).filter_map(|seed| outcome(seed, options.clone()).violation);
+        assert!(found.any(|found| found.contains(expected)), "{kind:?} is not found: {expected}");
     }
 }
