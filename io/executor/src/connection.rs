@@ -62,6 +62,8 @@ pub(crate) enum Received {
     Subscribed,
     /// The agent cannot take the subscription yet; it has to be sent again later.
     SubscribeLater,
+    /// The agent cannot take the update now; it has to be told again with a new subscription.
+    UpdateLater,
     /// The agent refused a call for good.
     Refused { call: call::Type, status: u16, body: String },
     /// An event.
@@ -294,6 +296,8 @@ impl Channel {
             (STATUS_SERVICE_UNAVAILABLE | STATUS_NOT_FOUND, call::Type::Subscribe) => {
                 Some(Received::SubscribeLater)
             }
+            // The agent still waits for other executors to come back, or has its hands full.
+            (STATUS_SERVICE_UNAVAILABLE, call::Type::Update) => Some(Received::UpdateLater),
             (status, call) => Some(Received::Refused { call, status, body }),
         }
     }

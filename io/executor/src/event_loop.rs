@@ -230,6 +230,7 @@ impl EventLoop {
                 self.link = Link::Lost;
                 self.handle(Input::AgentLost);
             }
+            Received::UpdateLater => self.subscribe_later(),
             // An update that was refused goes out again with the next subscription.
             Received::Refused { .. } => {}
         }
@@ -238,6 +239,17 @@ impl EventLoop {
     fn set_due(&mut self, after: Duration) {
         if let Link::Up { due, .. } = &mut self.link {
             *due = Instant::now() + after;
+        }
+    }
+
+    /// Subscribes anew in a while, which tells the agent all that it has not acknowledged.
+    fn subscribe_later(&mut self) {
+        match Connection::open(&self.agent) {
+            Ok(connection) => {
+                let connection = Box::new(connection);
+                self.link = Link::Up { connection, due: Instant::now() + SUBSCRIBE_INTERVAL };
+            }
+            Err(error) => self.on_disconnected(&error, None),
         }
     }
 

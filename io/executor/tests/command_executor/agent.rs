@@ -34,6 +34,8 @@ pub struct Agent {
     connections: Arc<Mutex<Vec<TcpStream>>>,
     /// What subscriptions are answered with.
     subscribe_status: Arc<AtomicU16>,
+    /// What other calls are answered with.
+    call_status: Arc<AtomicU16>,
 }
 
 fn executor_program() -> PathBuf {
@@ -52,9 +54,14 @@ impl Agent {
         let (sender, incoming) = mpsc::channel();
         let connections = Arc::new(Mutex::new(Vec::new()));
         let subscribe_status = Arc::new(AtomicU16::new(status));
+        let call_status = Arc::new(AtomicU16::new(202));
         thread::spawn({
-            let (connections, status) = (Arc::clone(&connections), Arc::clone(&subscribe_status));
-            move || accept(&listener, &sender, &connections, &status)
+            let statuses = Statuses {
+                subscribe: Arc::clone(&subscribe_status),
+                call: Arc::clone(&call_status),
+            };
+            let connections = Arc::clone(&connections);
+            move || accept(&listener, &sender, &connections, &statuses)
         });
         let sandbox = tempfile::tempdir().unwrap();
         let stdout = std::fs::File::create(sandbox.path().join("stdout")).unwrap();
@@ -78,7 +85,16 @@ impl Agent {
             .stderr(stderr)
             .spawn()
             .unwrap();
-        Self { sandbox, executor, address, incoming, stream: None, connections, subscribe_status }
+        Self {
+            sandbox,
+            executor,
+            address,
+            incoming,
+            stream: None,
+            connections,
+            subscribe_status,
+            call_status,
+        }
     }
 
     /// An agent that the executor has subscribed with.
@@ -120,6 +136,10 @@ impl Agent {
 
     pub fn answer_subscriptions_with(&self, status: u16) {
         self.subscribe_status.store(status, Ordering::SeqCst);
+    }
+
+    pub fn answer_calls_with(&self, status: u16) {
+        self.call_status.store(status, Ordering::SeqCst);
     }
 
     /// Sends an event in two chunks, so that records and chunks do not agree.
@@ -267,23 +287,30 @@ pub fn shell_task(line: &str) -> mesos::TaskInfo {
     }
 }
 
+/// What is answered from now on.
+#[derive(Clone)]
+struct Statuses {
+    subscribe: Arc<AtomicU16>,
+    call: Arc<AtomicU16>,
+}
+
 fn accept(
     listener: &TcpListener,
     sender: &Sender<Incoming>,
     connections: &Arc<Mutex<Vec<TcpStream>>>,
-    status: &Arc<AtomicU16>,
+    statuses: &Statuses,
 ) {
     while let Ok((stream, _)) = listener.accept() {
-        if status.load(Ordering::SeqCst) == 0 {
+        if statuses.subscribe.load(Ordering::SeqCst) == 0 {
             return;
         }
         connections.lock().unwrap().push(stream.try_clone().unwrap());
-        let (sender, status) = (sender.clone(), Arc::clone(status));
+        let (sender, statuses) = (sender.clone(), statuses.clone());
         // Ends with the connection, or with the test that listens.
         thread::spawn(move || {
             let mut reader = BufReader::new(stream);
             while let Ok(Some(call)) = read_call(&mut reader) {
-                if answer(reader.get_ref(), call, &sender, &status).is_none() {
+                if answer(reader.get_ref(), call, &sender, &statuses).is_none() {
                     return;
                 }
             }
@@ -296,11 +323,12 @@ fn answer(
     mut connection: &TcpStream,
     call: Call,
     sender: &Sender<Incoming>,
-    status: &AtomicU16,
+    statuses: &Statuses,
 ) -> Option<()> {
     let subscribes = call.r#type == Some(call::Type::Subscribe);
+    let status = if subscribes { &statuses.subscribe } else { &statuses.call };
     let (response, stream) = match status.load(Ordering::SeqCst) {
-        _ if !subscribes => ("202 Accepted\r\nContent-Length: 0\r\n\r\n".to_owned(), None),
+        202 => ("202 Accepted\r\nContent-Length: 0\r\n\r\n".to_owned(), None),
         200 => (
             "200 OK\r\nContent-Type: application/x-protobuf\r\nTransfer-Encoding: chunked\r\n\r\n"
                 .to_owned(),

@@ -301,6 +301,27 @@ fn a_checkpointing_executor_comes_back_with_what_was_not_acknowledged() {
 }
 
 #[test]
+fn an_update_that_the_agent_has_no_time_for_is_told_again() {
+    let mut agent = Agent::subscribed(&[], &[]);
+    agent.launch(shell_task("while [ ! -e go ]; do sleep 0.02; done"));
+    agent.expect(TaskState::TaskStarting);
+    agent.expect(TaskState::TaskRunning);
+    agent.wait_for_log("Received ACKNOWLEDGED event");
+    // As of an agent that waits for its other executors after a restart.
+    agent.answer_calls_with(503);
+    std::fs::write(agent.sandbox.path().join("go"), "").unwrap();
+    let finished = agent.update();
+    assert_eq!(finished.state, TaskState::TaskFinished);
+    let subscribe = agent.accept_subscription();
+    let updates: Vec<_> =
+        subscribe.unacknowledged_updates.into_iter().map(|update| update.status).collect();
+    assert_eq!(updates.last(), Some(&finished));
+    agent.send_subscribed(&[]);
+    agent.acknowledge(&finished);
+    assert_eq!(agent.exit_code(), Some(0));
+}
+
+#[test]
 fn without_checkpointing_the_task_ends_with_the_agent() {
     let mut agent = Agent::subscribed(&[], &[]);
     agent.launch(shell_task("sleep 100 & echo $! > child; wait"));
