@@ -27,7 +27,7 @@ pub struct ChaosOptions {
 }
 
 /// Runs everything. `None`, and a line that says so, where ZooKeeper is not installed. `leavings` is where the
-/// logs are put if something is wrong.
+/// logs are put if something is wrong, or worth a look.
 ///
 /// # Panics
 /// When the cluster does not come up.
@@ -74,7 +74,10 @@ pub fn run(options: &ChaosOptions, leavings: &Path) -> Option<Report> {
     let settled = check::settle(&mut world, until);
     note(&mut report, "all", settled.err());
     report.collect(&world, until);
-    if !report.violations.is_empty() || report.updates_lost > 0 {
+    if !report.violations.is_empty()
+        || report.updates_lost > 0
+        || !report.ended_otherwise.is_empty()
+    {
         keep_logs(&world, leavings);
     }
     Some(report)

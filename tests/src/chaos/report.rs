@@ -32,8 +32,9 @@ pub struct Report {
     pub first_offers: Vec<(&'static str, Vec<f64>)>,
     /// Tasks that came to their end and whose framework was told of no end.
     pub updates_lost: usize,
-    /// Tasks that came to their end and were told to have ended otherwise, by state and reason.
-    pub ended_otherwise: BTreeMap<String, usize>,
+    /// Tasks that came to their end and were told to have ended otherwise, by state and reason: the work was
+    /// done, and an agent that was killed meanwhile could not know.
+    pub ended_otherwise: BTreeMap<String, Vec<String>>,
     /// Daemons and frameworks that ended by themselves, not counting masters that lost their leadership.
     pub unexpected_ends: BTreeMap<String, usize>,
 }
@@ -65,14 +66,14 @@ impl Report {
 
     fn updates(&mut self, world: &World, ledger: &Ledger, until: f64) {
         let done = ledger.tasks.iter().filter(|(id, _)| world.runs.ended.contains(*id));
-        for (_, task) in done {
+        for (id, task) in done {
             match task.end() {
                 None if task.launched > until => {}
                 None => self.updates_lost += 1,
                 Some(end) if end.state == "TASK_FINISHED" => {}
                 Some(end) => {
                     let kind = format!("{} {} {}", end.state, end.source, end.reason);
-                    *self.ended_otherwise.entry(kind).or_default() += 1;
+                    self.ended_otherwise.entry(kind).or_default().push(id.clone());
                 }
             }
         }
@@ -129,8 +130,8 @@ impl fmt::Display for Report {
             writeln!(f, "time to the first offer after a failover, {name}: {seconds}")?;
         }
         writeln!(f, "status updates lost: {}", self.updates_lost)?;
-        for (kind, count) in &self.ended_otherwise {
-            writeln!(f, "tasks that had done their work and ended as {kind}: {count}")?;
+        for (kind, tasks) in &self.ended_otherwise {
+            writeln!(f, "tasks that had done their work and ended as {kind}: {}", tasks.join(" "))?;
         }
         for (name, count) in &self.unexpected_ends {
             writeln!(f, "ended by itself and was started again: {name}, {count} times")?;

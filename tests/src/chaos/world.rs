@@ -26,6 +26,9 @@ const SMALL_DISK_BYTES: u32 = 48 << 20;
 /// How often daemons that have ended are started again, as by a supervisor.
 const SUPERVISION_INTERVAL: Duration = Duration::from_millis(100);
 
+/// For `nice`: while nobody leads pymesos asks again without any pause, and would take a processor from all others.
+const PYMESOS_NICENESS: &str = "--adjustment=10";
+
 /// How many tasks each framework launches in a second.
 const TASKS_PER_SECOND: f64 = 5.0;
 
@@ -86,6 +89,8 @@ impl Framework {
 fn start_pymesos(python: &Path, settings: &StreamSettings, folder: &Path) -> Process {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/pymesos_stream.py");
     let arguments = [
+        PYMESOS_NICENESS.to_owned(),
+        python.display().to_string(),
         script.display().to_string(),
         settings.master.clone(),
         settings.ledger.display().to_string(),
@@ -93,7 +98,7 @@ fn start_pymesos(python: &Path, settings: &StreamSettings, folder: &Path) -> Pro
         settings.tasks_per_second.to_string(),
     ];
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    Process::start(python, &arguments, &[], folder, "pymesos")
+    Process::start(Path::new("nice"), &arguments, &[], folder, "pymesos")
 }
 
 /// A small file system of its own, in memory.
