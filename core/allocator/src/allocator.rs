@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use protocol::flat::FlatMap;
 use protocol::mesos::{AgentId, FrameworkId};
 use protocol::time::Timestamp;
 use resources::{Resource, Resources};
@@ -105,7 +106,7 @@ struct Agent {
     /// The shared resources of the total, of which everybody may hold a copy.
     shared: Resources,
     /// What each client holds, without the allocation role.
-    held: BTreeMap<ClientIndex, Resources>,
+    held: FlatMap<ClientIndex, Resources>,
     /// More is held than there is, since the total has shrunk.
     is_overcommitted: bool,
     has_gpus: bool,
@@ -234,7 +235,7 @@ impl Allocator {
     fn hold(&mut self, agent: AgentIndex, client: ClientIndex, resources: &Resources) -> Charge {
         let charge = self.newly_held(agent, client, resources);
         let entry = &mut self.agents[agent];
-        *entry.held.entry(client).or_default() += resources;
+        *entry.held.get_or_insert(&client, Resources::default) += resources;
         self.tree.client_mut(client).agents.insert(agent);
         self.tree.charge(client, &charge);
         self.tree.count_allocation(client);

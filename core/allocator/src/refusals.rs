@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use protocol::flat::FlatMap;
 use protocol::time::Timestamp;
 use resources::Resources;
 
@@ -19,7 +20,7 @@ const STALE_EXPIRIES_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 struct Refusal {
     refused: Resources,
-    until: BTreeMap<ClientIndex, Timestamp>,
+    until: FlatMap<ClientIndex, Timestamp>,
 }
 
 /// The filters for one agent.
@@ -75,7 +76,11 @@ impl Refusals {
             change.removed += 1;
         }
         let position = same.unwrap_or_else(|| {
-            self.refusals.push(Refusal { refused: refused.clone(), until: BTreeMap::new() });
+            if self.refusals.is_empty() {
+                // Most often there is one.
+                self.refusals.reserve_exact(1);
+            }
+            self.refusals.push(Refusal { refused: refused.clone(), until: FlatMap::default() });
             self.refusals.len() - 1
         });
         self.refusals[position].until.insert(client, until);
@@ -105,15 +110,18 @@ impl Refusals {
     /// Removes all filters; gives the client of each.
     pub(crate) fn clear(&mut self) -> Vec<ClientIndex> {
         let refusals = std::mem::take(&mut self.refusals);
-        refusals.into_iter().flat_map(|refusal| refusal.until.into_keys()).collect()
+        refusals.iter().flat_map(|refusal| refusal.until.keys().copied()).collect()
     }
 
     fn drop_empty(&mut self) {
         self.refusals.retain(|refusal| !refusal.until.is_empty());
+        if self.refusals.is_empty() {
+            self.refusals = Vec::new();
+        }
     }
 
     pub(crate) fn holds(&self, client: ClientIndex) -> bool {
-        self.refusals.iter().any(|refusal| refusal.until.contains_key(&client))
+        self.refusals.iter().any(|refusal| refusal.until.get(&client).is_some())
     }
 
     /// The refusals that hold for an offer.

@@ -12,6 +12,7 @@ mod update;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use protocol::flat::FlatMap;
 use protocol::master;
 use protocol::mesos::agent_info::Capability;
 use protocol::mesos::agent_info::capability::Type;
@@ -25,7 +26,6 @@ use resources::Resources;
 use crate::agent::description::AgentDescription;
 use crate::directory::Directory;
 use crate::event::RequestId;
-use crate::flat::FlatMap;
 use crate::registry::Participation;
 use crate::timer::TimerKey;
 

@@ -22,7 +22,6 @@ mod authentication;
 mod directory;
 mod driver;
 mod durable;
-mod flat;
 mod framework;
 mod invariant;
 mod maintenance;

@@ -6,6 +6,7 @@
 
 pub mod bytes;
 pub mod duration;
+pub mod flat;
 #[expect(
     unused_qualifications,
     clippy::enum_variant_names,

@@ -1,8 +1,8 @@
 //! Agents come, change, and go.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use protocol::flat::FlatMap;
 use protocol::mesos::{AgentId, FrameworkId};
 use resources::Resources;
 
@@ -34,7 +34,7 @@ impl Allocator {
                 amounts: Amounts::default(),
                 free: Resources::default(),
                 shared: Resources::default(),
-                held: BTreeMap::new(),
+                held: FlatMap::default(),
                 is_overcommitted: false,
                 has_gpus: false,
                 is_remote: false,
@@ -79,8 +79,8 @@ impl Allocator {
     /// Removes an agent, and forgets what was held on it: recovering that later has no effect.
     pub fn remove_agent(&mut self, id: &AgentId) {
         let Some(agent) = self.agents.find(id) else { return };
-        for (client, held) in self.agents[agent].held.clone() {
-            self.unhold(agent, client, &held);
+        for (&client, held) in &self.agents[agent].held.clone() {
+            self.unhold(agent, client, held);
             self.drop_client_if_done(client);
         }
         self.drop_agent_filters(agent);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use protocol::flat::FlatMap;
 use protocol::internal::{
     MasterSlaveConnection, RegisterSlaveMessage, ShutdownMessage, SlaveRegisteredMessage,
 };
@@ -16,7 +17,6 @@ use crate::Master;
 use crate::agent::description::AgentDescription;
 use crate::agent::{Agent, Pings};
 use crate::durable::{AfterWrite, Replacement};
-use crate::flat::FlatMap;
 use crate::metrics::Counter;
 use crate::registry::{AgentRecord, AgentStanding, Participation, agent_change};
 use crate::validation;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use protocol::flat::FlatMap;
 use protocol::internal::{
     CheckpointResourcesMessage, ReregisterSlaveMessage, ShutdownFrameworkMessage,
     SlaveReregisteredMessage, UpdateFrameworkMessage,
@@ -19,7 +20,6 @@ use crate::agent::registration::{MACHINE_DOWN, agent_profile, total_resources};
 use crate::agent::{Agent, Share, Transition};
 use crate::durable::{AfterWrite, Replacement};
 use crate::effect::{Effect, RegistryChange};
-use crate::flat::FlatMap;
 use crate::metrics::Counter;
 use crate::registry::{AgentRecord, AgentStanding, Participation, agent_change};
 use crate::task::record::TaskRecord;

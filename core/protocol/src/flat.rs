@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 
 /// A map as a sorted list. Finding is quick at any size, inserting and removing while it is small.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FlatMap<K, V>(Vec<(K, V)>);
+pub struct FlatMap<K, V>(Vec<(K, V)>);
 
 impl<K, V> Default for FlatMap<K, V> {
     fn default() -> Self {
@@ -13,11 +13,15 @@ impl<K, V> Default for FlatMap<K, V> {
 }
 
 impl<K: Ord, V> FlatMap<K, V> {
-    pub(crate) fn len(&self) -> usize {
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -28,14 +32,17 @@ impl<K: Ord, V> FlatMap<K, V> {
         self.0.binary_search_by(|(own, _)| own.borrow().cmp(key))
     }
 
-    pub(crate) fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    /// The value of a key.
+    #[must_use]
+    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
         self.find(key).ok().map(|position| &self.0[position].1)
     }
 
-    pub(crate) fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    /// The value of a key, to be changed.
+    pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
     {
@@ -43,7 +50,7 @@ impl<K: Ord, V> FlatMap<K, V> {
     }
 
     /// The value of a key; a new one if there is none.
-    pub(crate) fn get_or_insert(&mut self, key: &K, new: impl FnOnce() -> V) -> &mut V
+    pub fn get_or_insert(&mut self, key: &K, new: impl FnOnce() -> V) -> &mut V
     where
         K: Clone,
     {
@@ -55,7 +62,8 @@ impl<K: Ord, V> FlatMap<K, V> {
         &mut self.0[position].1
     }
 
-    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
+    /// Puts a value in, and gives back the one that had the key.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self.find(&key) {
             Ok(position) => Some(std::mem::replace(&mut self.0[position].1, value)),
             Err(position) => {
@@ -66,7 +74,8 @@ impl<K: Ord, V> FlatMap<K, V> {
         }
     }
 
-    pub(crate) fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
+    /// Takes a value out.
+    pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
     {
@@ -78,15 +87,18 @@ impl<K: Ord, V> FlatMap<K, V> {
         Some(value)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> + '_ {
+    /// All keys and values, in the order of the keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> + '_ {
         self.0.iter().map(|(key, value)| (key, value))
     }
 
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &K> + '_ {
+    /// All keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> + '_ {
         self.0.iter().map(|(key, _)| key)
     }
 
-    pub(crate) fn values(&self) -> impl Iterator<Item = &V> + '_ {
+    /// All values, in the order of their keys.
+    pub fn values(&self) -> impl Iterator<Item = &V> + '_ {
         self.0.iter().map(|(_, value)| value)
     }
 
