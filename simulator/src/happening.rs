@@ -2,33 +2,53 @@
 
 use std::sync::Arc;
 
-use master::ConnectionId;
+use master::{ConnectionId, RegistryChange};
 use protocol::mesos::{ContainerId, OfferId, OperationStatus, TaskId, TaskStatus};
 use protocol::messages::{AgentToMaster, MasterToAgent};
 use protocol::pid::Pid;
 use protocol::{executor, scheduler};
 
 use crate::lane::Passage;
+use crate::process::Process;
+use crate::world::registry::Outcome;
 
 /// Something that happens at a certain time. Whatever concerns a process names the `life` it was
 /// meant for, and is void when the process has died since.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
-    /// A message of an agent arrives at the master.
-    AtMaster { agent: usize, passage: Passage, to: Pid, message: Box<AgentToMaster> },
-    /// A message of the master arrives at an agent.
-    AtAgent { agent: usize, passage: Passage, from: Pid, message: Box<MasterToAgent> },
-    /// The master notices that its connection to an agent broke.
-    AgentLinkBroken { life: u32, pid: Pid },
+    /// A message of an agent arrives at a master.
+    AtMaster { agent: usize, master: usize, passage: Passage, message: Box<AgentToMaster> },
+    /// A message of a master arrives at an agent.
+    AtAgent { agent: usize, master: usize, passage: Passage, message: Box<MasterToAgent> },
+    /// A master notices that its connection to an agent broke.
+    AgentLinkBroken { process: Process, pid: Pid },
     /// An agent notices that its connection to the master broke.
     MasterLinkBroken { agent: usize, life: u32, pid: Pid },
 
-    /// A master begins to lead.
-    MasterStart,
-    /// The master has something to do by the clock.
-    MasterWake { life: u32 },
-    /// The master's store has done a write.
-    RegistryWritten { life: u32 },
+    /// A master's process starts.
+    MasterStart { master: usize },
+    /// A master has something to do by the clock.
+    MasterWake { process: Process },
+    /// A master that was paused goes on.
+    MasterResumes { process: Process },
+
+    /// A master keeps its session alive, or makes one.
+    SessionRenewal { process: Process },
+    /// A master hears that its node may be the lowest.
+    NodesChange { process: Process },
+    /// A session that was not heard of since is over.
+    SessionExpiry { session: u64 },
+    /// A master that has the lowest node begins to lead.
+    Leads { process: Process, epoch: u64 },
+    /// A master looks whether it may still lead.
+    LeaseCheck { process: Process },
+    /// A majority of the coordination service is back.
+    ServiceBack,
+
+    /// A step of writes arrives at the registry.
+    CommitArrives { process: Process, epoch: u64, number: u64, changes: Vec<RegistryChange> },
+    /// A master hears what became of a step of writes.
+    CommitAnswered { process: Process, number: u64, outcome: Outcome },
 
     /// An agent process starts.
     AgentStart { agent: usize },
@@ -67,13 +87,16 @@ pub(crate) enum Happening {
 
     /// A scheduler process starts.
     SchedulerStart { scheduler: usize },
+    /// A scheduler learns who leads.
+    SchedulerDetects { scheduler: usize, life: u32 },
     /// A scheduler subscribes.
     SchedulerDial { scheduler: usize, life: u32 },
     /// A scheduler notices that its connection broke.
     SchedulerLost { scheduler: usize, life: u32, attempt: u64 },
-    /// A scheduler's call arrives at the master.
+    /// A scheduler's call arrives at a master.
     SchedulerCall {
         scheduler: usize,
+        master: usize,
         passage: Passage,
         attempt: u64,
         stream_id: Option<String>,
@@ -83,12 +106,13 @@ pub(crate) enum Happening {
     AtScheduler {
         scheduler: usize,
         life: u32,
+        master: usize,
         passage: Passage,
         attempt: u64,
         event: SchedulerEvent,
     },
-    /// The master notices that a scheduler's stream broke.
-    StreamBroken { life: u32, connection: ConnectionId },
+    /// A master notices that a scheduler's stream broke.
+    StreamBroken { process: Process, connection: ConnectionId },
     /// A scheduler thinks of something to do.
     SchedulerIdea { scheduler: usize, life: u32 },
     /// A scheduler decides what to do with offers.

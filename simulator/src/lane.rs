@@ -13,6 +13,8 @@ use protocol::time::Timestamp;
 pub struct Lane {
     /// For each broken connection, the moment up to which its messages still arrive.
     cuts: Vec<Timestamp>,
+    /// When what arrived was lost with a receiver that did not look.
+    lost: Vec<(Timestamp, Timestamp)>,
     last_arrival: Timestamp,
     blocked_until: Timestamp,
 }
@@ -36,7 +38,15 @@ impl Lane {
     /// Whether what was sent does arrive.
     #[must_use]
     pub fn delivers(&self, passage: Passage) -> bool {
+        let is_lost =
+            |(from, to): &(Timestamp, Timestamp)| *from <= passage.at && passage.at <= *to;
         self.cuts.get(passage.connection).is_none_or(|cut| passage.at <= *cut)
+            && !self.lost.iter().any(is_lost)
+    }
+
+    /// The receiver dies, and has not looked at what arrived since then.
+    pub fn lose(&mut self, since: Timestamp, now: Timestamp) {
+        self.lost.push((since, now));
     }
 
     /// Breaks the connection; what would arrive by `cut` still does.
@@ -70,6 +80,9 @@ mod tests {
         assert!(!lane.delivers(first) && !lane.delivers(second) && lane.delivers(third));
 
         lane.block(at(10));
-        assert_eq!(lane.send(at(4), seconds(1)).at, at(10));
+        let late = lane.send(at(4), seconds(1));
+        assert_eq!(late.at, at(10));
+        lane.lose(at(9), at(11));
+        assert!(!lane.delivers(late) && lane.delivers(third));
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Ledger {
     pub(crate) removed: BTreeSet<FrameworkId>,
     /// Agents that the master told to shut down: what they had not delivered yet may be gone.
     pub(crate) shut_down: BTreeSet<usize>,
+    /// Where each task began to run.
+    pub(crate) runs: BTreeMap<TaskId, usize>,
     /// Which host a task was sent to.
     pub(crate) hosts: BTreeMap<TaskId, usize>,
     /// Which framework launched a task.

@@ -1,14 +1,22 @@
 //! A whole cluster in one thread from one seed.
 //!
-//! A [`World`] holds a master, agents and frameworks, the wires between them, their disks and their one
-//! clock. The master and the agents are the real state machines of `core/`; the rest is a model. The
-//! seed decides everything: how long each message takes, which is lost or doubled, which process dies
-//! when and what of its last writes survives. After every step the invariants of ARCHITECTURE.md that
-//! can be seen from outside are checked:
+//! A [`World`] holds one to three masters, agents and frameworks, the wires between them, their disks and
+//! their one clock. The masters and the agents are the real state machines of `core/`; the rest is a
+//! model, also the service that elects a master and keeps the registry, as ZooKeeper does with
+//! `io/coordination`. The seed decides everything: how long each message takes, which is lost or doubled,
+//! which process dies or stands still when and what of its last writes survives, who is cut off from
+//! whom. After every step the invariants of ARCHITECTURE.md that can be seen from outside are checked:
 //!
 //! * 2: no resource is offered or used twice, by the master's books and by what really runs;
 //! * 3: no task disappears silently, and what a framework is told never goes backwards;
-//! * 5: what claims durability follows the write.
+//! * 4: a master acts with a lease alone, but for one that was stopped and does not know yet; the registry
+//!   takes the writes of one master in each epoch, the last that claimed it; agents obey no other than the
+//!   master they have detected;
+//! * 5: what claims durability follows the write, an operator's answer too, and a master that takes over
+//!   knows all that is written. Removed frameworks and agents that are gone stay so, and no framework is
+//!   removed before its time.
+//!
+//! Whenever a master can lead, one does within the timeout of sessions and a little more.
 //!
 //! And the policies, which each run has some of: what is reserved is offered to its role alone, limits
 //! are not exceeded, guarantees are held back, constraints are met, agents that operators took out are
@@ -22,6 +30,7 @@
 mod happening;
 mod lane;
 mod ledger;
+mod process;
 pub mod random;
 mod schedule;
 pub mod settings;

@@ -11,9 +11,10 @@ use simulator::settings::SABOTAGE;
 use simulator::{Options, Outcome, Statistics, Trace};
 
 const HELP: &str = "\
-Simulates a whole cluster in one thread from one seed: the real state machines of master and agents,
-with modelled frameworks, executors, disks and wires. Messages are lost, doubled, delayed and reordered;
-processes die and come back; the registry's store fails. Frameworks reserve and make volumes; operators
+Simulates a whole cluster in one thread from one seed: the real state machines of masters and agents,
+with modelled frameworks, executors, disks, wires and the service that elects masters and keeps their
+registry. Messages are lost, doubled, delayed and reordered; processes die, stand still and come back;
+masters are cut off and deposed; the registry's store fails. Frameworks reserve and make volumes; operators
 change quota and weights, drain agents, plan maintenance. After every step the invariants are checked.
 When the faults end, the cluster must come to rest with every task as its framework was told.
 
@@ -24,6 +25,7 @@ Usage: simulator [OPTIONS]
   --seed N           run this one seed only
   --trace            with --seed: write down all that happens
   --steps N          steps with faults before the cluster must come to rest (default 2500)
+  --masters N        how many masters (default: 1 to 3, by seed)
   --agents N         how many agents (default: 1 to 4, by seed)
   --frameworks N     how many frameworks (default: 1 to 3, by seed)
   --faults on|off    whether anything goes wrong (default on)
@@ -32,7 +34,9 @@ Usage: simulator [OPTIONS]
 
 Kinds of sabotage: swallow-terminal-updates, launch-twice, forgetful-registry, forgetful-disks,
 repeat-old-updates, offer-foreign-reservations, offer-excluded-agents, forget-constraints, raise-limits,
-forget-guarantees, swallow-operation-updates, invite-unscheduled, forget-drains, forget-operations.
+forget-guarantees, swallow-operation-updates, invite-unscheduled, forget-drains, forget-operations,
+trust-any-epoch, repeat-epochs, outlive-leases, ignore-deposition, confirm-early, hide-frameworks,
+obey-any-master.
 
 Exit code 0: all seeds passed. 1: some failed; for each the command that replays it is printed.
 ";
@@ -98,6 +102,7 @@ fn parse(arguments: &[String]) -> Result<Command> {
             "--first" => command.first = number()?,
             "--seed" => (command.first, command.seeds) = (number()?, 1),
             "--steps" => command.options.steps = number()?,
+            "--masters" => command.options.masters = Some(count(name, number()?, 9)?),
             "--agents" => command.options.agents = Some(count(name, number()?, 200)?),
             "--frameworks" => command.options.frameworks = Some(count(name, number()?, 100)?),
             "--faults" => match value.as_str() {

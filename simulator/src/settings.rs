@@ -13,6 +13,8 @@ pub use policy::Policy;
 pub struct Options {
     /// How many things happen before the faults end and the cluster has to come to rest.
     pub steps: u64,
+    /// How many masters; drawn from the seed if not given.
+    pub masters: Option<usize>,
     /// How many agents; drawn from the seed if not given.
     pub agents: Option<usize>,
     /// How many frameworks; drawn from the seed if not given.
@@ -29,6 +31,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             steps: 2500,
+            masters: None,
             agents: None,
             frameworks: None,
             faults: true,
@@ -80,6 +83,20 @@ pub enum Sabotage {
     ForgetDrains,
     /// The master forgets what operations did to an agent.
     ForgetOperations,
+    /// The registry takes the writes of a master that was deposed.
+    TrustAnyEpoch,
+    /// Every leader claims the registry with the same epoch.
+    RepeatEpochs,
+    /// A master goes on when its lease is over.
+    OutliveLeases,
+    /// A master goes on for ever, as if the registry did not refuse it.
+    IgnoreDeposition,
+    /// A master takes a write for done as soon as it is asked for.
+    ConfirmEarly,
+    /// A new master does not get what the registry says of frameworks.
+    HideFrameworks,
+    /// Agents take orders from whoever gives them.
+    ObeyAnyMaster,
 }
 
 impl Sabotage {
@@ -91,7 +108,14 @@ impl Sabotage {
             | Self::LaunchTwice
             | Self::ForgetfulRegistry
             | Self::ForgetfulDisks
-            | Self::RepeatOldUpdates => false,
+            | Self::RepeatOldUpdates
+            | Self::TrustAnyEpoch
+            | Self::RepeatEpochs
+            | Self::OutliveLeases
+            | Self::IgnoreDeposition
+            | Self::ConfirmEarly
+            | Self::HideFrameworks
+            | Self::ObeyAnyMaster => false,
             Self::OfferForeignReservations
             | Self::OfferExcludedAgents
             | Self::ForgetConstraints
@@ -102,6 +126,19 @@ impl Sabotage {
             | Self::ForgetDrains
             | Self::ForgetOperations => true,
         }
+    }
+
+    /// Whether it shows only when several masters take turns.
+    #[must_use]
+    pub fn needs_masters(self) -> bool {
+        matches!(
+            self,
+            Self::TrustAnyEpoch
+                | Self::RepeatEpochs
+                | Self::OutliveLeases
+                | Self::IgnoreDeposition
+                | Self::ObeyAnyMaster
+        )
     }
 }
 
@@ -121,11 +158,25 @@ pub const SABOTAGE: &[(&str, Sabotage)] = &[
     ("invite-unscheduled", Sabotage::InviteUnscheduled),
     ("forget-drains", Sabotage::ForgetDrains),
     ("forget-operations", Sabotage::ForgetOperations),
+    ("trust-any-epoch", Sabotage::TrustAnyEpoch),
+    ("repeat-epochs", Sabotage::RepeatEpochs),
+    ("outlive-leases", Sabotage::OutliveLeases),
+    ("ignore-deposition", Sabotage::IgnoreDeposition),
+    ("confirm-early", Sabotage::ConfirmEarly),
+    ("hide-frameworks", Sabotage::HideFrameworks),
+    ("obey-any-master", Sabotage::ObeyAnyMaster),
 ];
 
 /// What differs from seed to seed.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// How many masters.
+    pub masters: usize,
+    /// Whether they are elected by a service that also keeps the registry; else the one master has a
+    /// registry of its own.
+    pub is_coordinated: bool,
+    /// `--zk_session_timeout`.
+    pub session_timeout: Duration,
     /// How many agents.
     pub agents: usize,
     /// How many frameworks.
@@ -142,6 +193,8 @@ pub struct Settings {
     pub registration_backoff: Duration,
     /// The mean time between two faults, in milliseconds.
     pub fault_interval: u64,
+    /// How many faults in a hundred concern masters and what elects them.
+    pub leadership_faults: u64,
     /// How many messages in a thousand arrive twice.
     pub doubled: u64,
     /// How many messages in a thousand take long.
@@ -162,7 +215,18 @@ impl Settings {
         // A sequence of its own, so that a policy more or less leaves the rest of a run as it is.
         let mut policies = Random::new(random.clone().number());
         let all = options.sabotage.is_some_and(Sabotage::needs_policies);
+        let needs_masters = options.sabotage.is_some_and(Sabotage::needs_masters);
+        let drawn = usize::try_from(policies.between(1, 3)).unwrap_or(1);
+        let masters = options.masters.unwrap_or(if needs_masters { drawn.max(2) } else { drawn });
+        let is_coordinated = policies.chance(500) || masters > 1;
+        let longest = if needs_masters { 1_500 } else { 8_000 };
+        let session_timeout = policies.millis(1_000, longest);
+        let leadership_faults = [8, 16, 60][policies.index(3)];
         Self {
+            masters,
+            is_coordinated,
+            session_timeout,
+            leadership_faults: if needs_masters { 60 } else { leadership_faults },
             agents: options.agents.unwrap_or(agents),
             frameworks: options.frameworks.unwrap_or(frameworks),
             ping_timeout: random.millis(500, 5_000),

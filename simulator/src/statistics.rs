@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 /// Counters of one run, or of many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,10 @@ pub struct Statistics {
     pub operator_calls: u64,
     /// Calls of operators that did what they were to do.
     pub operator_calls_done: u64,
+    /// How often somebody began to lead.
+    pub leaders: u64,
+    /// The longest time without a leader while nothing was wrong with masters any more, in milliseconds.
+    pub leaderless_max: u64,
     /// Agents that were drained at the end.
     pub agents_drained: u64,
     /// Agents of which the master counts more as used than is, when all is at rest.
@@ -40,6 +45,12 @@ impl Statistics {
     /// Counts a fault.
     pub fn fault(&mut self, kind: &'static str) {
         *self.faults.entry(kind).or_default() += 1;
+    }
+
+    /// Notes how long nobody led.
+    pub fn leaderless(&mut self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.leaderless_max = self.leaderless_max.max(millis);
     }
 
     /// How many faults there were.
@@ -64,6 +75,8 @@ impl Statistics {
         self.operations_finished += other.operations_finished;
         self.operator_calls += other.operator_calls;
         self.operator_calls_done += other.operator_calls_done;
+        self.leaders += other.leaders;
+        self.leaderless_max = self.leaderless_max.max(other.leaderless_max);
         self.agents_drained += other.agents_drained;
         self.agents_overcounted += other.agents_overcounted;
     }
@@ -75,7 +88,9 @@ impl fmt::Display for Statistics {
             f,
             "{} steps, {} faults, {} tasks launched, {} finished, {} ended otherwise, {} reports of \
              unreachable tasks, {} agents with more counted than used; {} offers, {} inverse offers, {} \
-             operations, {} of them finished, {} calls of operators, {} of them done, {} agents drained",
+             operations, {} of them finished, {} calls of operators, {} of them done, {} agents drained; \
+             {} times a master began to lead, {} ms without one at most \
+             while one could",
             self.steps,
             self.faults_total(),
             self.tasks_launched,
@@ -90,6 +105,8 @@ impl fmt::Display for Statistics {
             self.operator_calls,
             self.operator_calls_done,
             self.agents_drained,
+            self.leaders,
+            self.leaderless_max,
         )
     }
 }

@@ -37,13 +37,21 @@ fn one_seed_gives_one_history() {
     assert_ne!(run(3).0, run(4).0);
 }
 
-/// Each kind of sabotage is found with the first seeds, by the check that is meant for it.
+/// Each kind of sabotage is found with the first few seeds, by the check that is meant for it.
 #[test]
 fn sabotage_is_found() {
     for (kind, expected) in [
         (Sabotage::SwallowTerminalUpdates, "invariant 3"),
         (Sabotage::LaunchTwice, "invariant"),
         (Sabotage::ForgetfulRegistry, "invariant 5"),
+        (Sabotage::ForgetfulRegistry, "acknowledged"),
+        (Sabotage::TrustAnyEpoch, "invariant 4"),
+        (Sabotage::RepeatEpochs, "invariant 4"),
+        (Sabotage::OutliveLeases, "invariant 4"),
+        (Sabotage::IgnoreDeposition, "invariant 5"),
+        (Sabotage::ConfirmEarly, "invariant 5"),
+        (Sabotage::HideFrameworks, "acknowledged"),
+        (Sabotage::ObeyAnyMaster, "invariant 4"),
         (Sabotage::ForgetfulDisks, "invariant 5"),
         (Sabotage::RepeatOldUpdates, "invariant 3"),
         (Sabotage::OfferForeignReservations, "reservations"),

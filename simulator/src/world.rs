@@ -12,22 +12,29 @@ use crate::statistics::Statistics;
 use crate::trace::Log;
 
 use self::agent_host::AgentHost;
+use self::coordination::Coordination;
+use self::leadership::Leadership;
 use self::master_host::MasterHost;
 use self::operator::Operator;
+use self::registry::{Defects, Registry};
 use self::scheduler::Scheduler;
 
 mod agent_host;
 mod check;
 mod container;
+mod coordination;
 mod executor;
 mod fault;
+mod leadership;
 mod master_host;
 mod offered;
 mod operation;
 mod operator;
-mod registry;
+mod promise;
+pub(crate) mod registry;
 mod scheduler;
 mod settle;
+mod store;
 mod wire;
 
 /// When the clock starts: any time will do.
@@ -46,7 +53,10 @@ pub struct World {
     random: Random,
     now: Timestamp,
     schedule: Schedule<Happening>,
-    master: MasterHost,
+    masters: Vec<MasterHost>,
+    coordination: Coordination,
+    leadership: Leadership,
+    registry: Registry,
     agents: Vec<AgentHost>,
     schedulers: Vec<Scheduler>,
     operator: Operator,
@@ -81,10 +91,20 @@ impl World {
     pub fn new(seed: u64, options: Options) -> Self {
         let mut random = Random::new(seed);
         let settings = Settings::draw(&mut random, &options);
-        let agents = (0..settings.agents).map(|index| AgentHost::new(index, &mut random)).collect();
-        let schedulers = (0..settings.frameworks)
-            .map(|index| Scheduler::new(index, &settings.policy, &mut random))
+        let agents = (0..settings.agents)
+            .map(|index| AgentHost::new(index, settings.masters, &mut random))
             .collect();
+        let masters = (0..settings.masters).map(MasterHost::new).collect();
+        let schedulers = (0..settings.frameworks)
+            .map(|index| Scheduler::new(index, &settings, &mut random))
+            .collect();
+        let sabotaged = |kind| options.sabotage == Some(kind);
+        let defects = Defects {
+            forgets: sabotaged(Sabotage::ForgetfulRegistry),
+            trusts_anyone: sabotaged(Sabotage::TrustAnyEpoch),
+            hides_frameworks: sabotaged(Sabotage::HideFrameworks),
+        };
+        let coordination = Coordination::new(settings.session_timeout);
         let mut world = Self {
             log: Log::new(options.trace),
             options,
@@ -92,7 +112,10 @@ impl World {
             random,
             now: START,
             schedule: Schedule::default(),
-            master: MasterHost::new(),
+            masters,
+            coordination,
+            leadership: Leadership::default(),
+            registry: Registry::new(defects),
             agents,
             schedulers,
             operator: Operator::default(),
@@ -109,7 +132,10 @@ impl World {
     }
 
     fn begin(&mut self) {
-        self.plan(0, 100, Happening::MasterStart);
+        for master in 0..self.masters.len() {
+            self.plan(0, 1_000, Happening::MasterStart { master });
+        }
+        self.disturbed(self.now + std::time::Duration::from_secs(1));
         for agent in 0..self.agents.len() {
             self.plan(0, 3_000, Happening::AgentStart { agent });
         }
@@ -141,11 +167,16 @@ impl World {
         };
         // After a jump of the clock everything that fell due happens at once, in order.
         self.now = self.now.max(at);
-        self.statistics.steps += 1;
         let now = self.now;
+        if let Some(until) = self.paused_addressee(&happening) {
+            self.schedule.add(until, happening);
+            return;
+        }
+        self.statistics.steps += u64::from(!is_routine(&happening));
         self.log.write(|| format!("{now} {happening:?}"));
         self.dispatch(happening);
-        self.check_master();
+        self.check_leadership();
+        self.check_masters();
         self.check_quota();
         if !self.healing && self.statistics.steps >= self.options.steps {
             self.heal();
@@ -157,19 +188,27 @@ impl World {
 
     fn dispatch(&mut self, happening: Happening) {
         match happening {
-            Happening::AtMaster { agent, passage, to, message } => {
-                self.at_master(agent, passage, &to, message);
+            Happening::AtMaster { agent, master, passage, message } => {
+                self.at_master(agent, master, passage, message);
             }
-            Happening::AtAgent { agent, passage, from, message } => {
-                self.at_agent(agent, passage, from, *message);
+            Happening::AtAgent { agent, master, passage, message } => {
+                self.at_agent(agent, master, passage, *message);
             }
-            Happening::AgentLinkBroken { life, pid } => self.agent_link_broken(life, &pid),
+            Happening::AgentLinkBroken { process, pid } => self.agent_link_broken(process, &pid),
             Happening::MasterLinkBroken { agent, life, pid } => {
                 self.feed_agent_of(agent, life, agent::Event::MasterExited { pid });
             }
-            Happening::MasterStart => self.start_master(),
-            Happening::MasterWake { life } => self.master_wakes(life),
-            Happening::RegistryWritten { life } => self.registry_written(life),
+            leading @ (Happening::MasterStart { .. }
+            | Happening::MasterWake { .. }
+            | Happening::MasterResumes { .. }
+            | Happening::SessionRenewal { .. }
+            | Happening::NodesChange { .. }
+            | Happening::SessionExpiry { .. }
+            | Happening::Leads { .. }
+            | Happening::LeaseCheck { .. }
+            | Happening::ServiceBack
+            | Happening::CommitArrives { .. }
+            | Happening::CommitAnswered { .. }) => self.dispatch_leading(leading),
             Happening::AgentStart { agent } => self.start_agent(agent),
             Happening::AgentWake { agent, life } => self.agent_wakes(agent, life),
             Happening::Detect { agent, life } => self.detect(agent, life),
@@ -181,6 +220,38 @@ impl World {
             Happening::DirectoryRemoved { agent, life, path } => {
                 self.directory_removed(agent, life, path);
             }
+            running @ (Happening::ContainerForked { .. }
+            | Happening::ContainerKilled { .. }
+            | Happening::ContainersFound { .. }
+            | Happening::ExecutorDial { .. }
+            | Happening::AtExecutor { .. }
+            | Happening::ExecutorGone { .. }
+            | Happening::ExecutorCall { .. }
+            | Happening::ExecutorRetry { .. }
+            | Happening::TaskStep { .. }
+            | Happening::ExecutorExit { .. }) => self.dispatch_running(running),
+            scheduling @ (Happening::SchedulerStart { .. }
+            | Happening::SchedulerDetects { .. }
+            | Happening::SchedulerDial { .. }
+            | Happening::SchedulerLost { .. }
+            | Happening::SchedulerCall { .. }
+            | Happening::AtScheduler { .. }
+            | Happening::StreamBroken { .. }
+            | Happening::SchedulerIdea { .. }
+            | Happening::SchedulerAnswer { .. }
+            | Happening::SchedulerAcknowledge { .. }
+            | Happening::OperationAcknowledge { .. }
+            | Happening::InverseAnswer { .. }
+            | Happening::SchedulerReconcile { .. }) => self.dispatch_scheduling(scheduling),
+            Happening::OperatorIdea => self.operator_idea(),
+            Happening::Fault => self.fault(),
+            Happening::Inspection => self.inspect(),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others were told apart before")]
+    fn dispatch_running(&mut self, happening: Happening) {
+        match happening {
             Happening::ContainerForked { agent, life, container } => {
                 self.container_forked(agent, life, &container);
             }
@@ -209,22 +280,48 @@ impl World {
             Happening::ExecutorExit { agent, container } => {
                 self.end_container(agent, &container, 0);
             }
-            scheduling @ (Happening::SchedulerStart { .. }
-            | Happening::SchedulerDial { .. }
-            | Happening::SchedulerLost { .. }
-            | Happening::SchedulerCall { .. }
-            | Happening::AtScheduler { .. }
-            | Happening::StreamBroken { .. }
-            | Happening::SchedulerIdea { .. }
-            | Happening::SchedulerAnswer { .. }
-            | Happening::SchedulerAcknowledge { .. }
-            | Happening::OperationAcknowledge { .. }
-            | Happening::InverseAnswer { .. }
-            | Happening::SchedulerReconcile { .. }) => self.dispatch_scheduling(scheduling),
-            Happening::OperatorIdea => self.operator_idea(),
-            Happening::Fault => self.fault(),
-            Happening::Inspection => self.inspect(),
+            _ => {}
         }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others were told apart before")]
+    fn dispatch_leading(&mut self, happening: Happening) {
+        match happening {
+            Happening::MasterStart { master } => self.start_master(master),
+            Happening::MasterWake { process } => self.master_wakes(process),
+            Happening::MasterResumes { process } => self.resume_master(process),
+            Happening::SessionRenewal { process } => self.renewal_due(process),
+            Happening::NodesChange { process } => self.renew_session(process),
+            Happening::SessionExpiry { session } => self.session_expires(session),
+            Happening::Leads { process, epoch } => self.leads(process, epoch),
+            Happening::LeaseCheck { process } => self.check_lease(process),
+            Happening::ServiceBack => self.service_returns(),
+            Happening::CommitArrives { process, epoch, number, changes } => {
+                self.commit_arrives(process, epoch, number, changes);
+            }
+            Happening::CommitAnswered { process, number, outcome } => {
+                self.commit_answered(process, number, outcome);
+            }
+            _ => {}
+        }
+    }
+
+    /// Until when what happens waits because the master's process it concerns is paused.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only these concern a master's process")]
+    fn paused_addressee(&self, happening: &Happening) -> Option<Timestamp> {
+        let master = match happening {
+            Happening::AtMaster { master, .. } | Happening::SchedulerCall { master, .. } => *master,
+            Happening::AgentLinkBroken { process, .. }
+            | Happening::StreamBroken { process, .. }
+            | Happening::MasterWake { process }
+            | Happening::SessionRenewal { process }
+            | Happening::NodesChange { process }
+            | Happening::Leads { process, .. }
+            | Happening::LeaseCheck { process }
+            | Happening::CommitAnswered { process, .. } => process.master,
+            _ => return None,
+        };
+        self.masters[master].paused_until.filter(|until| *until > self.now)
     }
 
     fn executor_is_gone(&mut self, agent: usize, life: u32, connection: u64) {
@@ -260,4 +357,14 @@ impl World {
     fn agent_at(&self, pid: &Pid) -> Option<usize> {
         self.agents.iter().position(|agent| agent.pid.address == pid.address)
     }
+}
+
+/// What happens so often, whether or not anything is up, that it does not count as a step.
+fn is_routine(happening: &Happening) -> bool {
+    matches!(
+        happening,
+        Happening::SessionRenewal { .. }
+            | Happening::SessionExpiry { .. }
+            | Happening::LeaseCheck { .. }
+    )
 }

@@ -40,10 +40,14 @@ pub(crate) struct AgentHost {
     pub(crate) life: u32,
     /// The process, while it runs.
     pub(crate) core: Option<Agent>,
-    /// From the master.
-    pub(crate) inward: Lane,
-    /// To the master.
-    pub(crate) outward: Lane,
+    /// From each master.
+    pub(crate) inward: Vec<Lane>,
+    /// To each master.
+    pub(crate) outward: Vec<Lane>,
+    /// Its detector hears nothing of the coordination service, since and until then.
+    pub(crate) blind: Option<(Timestamp, Timestamp)>,
+    /// Whom it takes for the leader.
+    pub(crate) detected: Option<Pid>,
     pub(crate) total: Resources,
     resources: Vec<mesos::Resource>,
     /// Counts boots of the host.
@@ -63,7 +67,7 @@ pub(crate) struct AgentHost {
 }
 
 impl AgentHost {
-    pub(crate) fn new(index: usize, random: &mut Random) -> Self {
+    pub(crate) fn new(index: usize, masters: usize, random: &mut Random) -> Self {
         let host = u8::try_from(index).unwrap_or(0);
         let address = SocketAddrV4::new(Ipv4Addr::new(10, 0, 1, host), 5051);
         let text = format!(
@@ -76,8 +80,10 @@ impl AgentHost {
             pid: Pid::new("slave(1)", address),
             life: 0,
             core: None,
-            inward: Lane::default(),
-            outward: Lane::default(),
+            inward: vec![Lane::default(); masters],
+            outward: vec![Lane::default(); masters],
+            blind: None,
+            detected: None,
             resources: total.to_wire(),
             total,
             boots: 1,
@@ -160,6 +166,7 @@ impl World {
             return;
         }
         host.life += 1;
+        host.detected = None;
         host.wake = None;
         host.requests.clear();
         self.lose_writes(agent);
@@ -172,7 +179,9 @@ impl World {
             let closed = Happening::AtExecutor { agent, container, connection, event };
             self.schedule.add(self.now, closed);
         }
-        self.break_connections(agent, Break::AgentDied);
+        for master in 0..self.masters.len() {
+            self.break_connections(master, agent, Break::AgentDied);
+        }
         let low = low.max(REMAINS + 100);
         self.plan(low, high.max(low), Happening::AgentStart { agent });
     }
@@ -188,7 +197,7 @@ impl World {
     fn is_gone(&mut self, agent: usize) -> bool {
         let Some(core) = &mut self.agents[agent].core else { return false };
         let id = core.snapshot().info.id.clone();
-        let standing = id.and_then(|id| self.master.registry.standing(&id));
+        let standing = id.and_then(|id| self.registry.standing(&id));
         matches!(standing, Some(AgentStanding::Gone { .. }))
     }
 
@@ -249,8 +258,28 @@ impl World {
     }
 
     pub(crate) fn detect(&mut self, agent: usize, life: u32) {
-        let info = self.master.core.as_ref().map(|core| (**core.info()).clone());
-        let leader = info.map(|info| Leader { pid: self.master.pid.clone(), info: Some(info) });
+        let detected = match self.agents[agent].blind {
+            Some((begin, end)) if end > self.now => {
+                // It gives the leader up when its session must have ended.
+                if begin + self.coordination.timeout > self.now {
+                    return;
+                }
+                None
+            }
+            Some(_) | None if self.settings.is_coordinated => match self.detected() {
+                Some(leader) => leader,
+                None => return,
+            },
+            Some(_) | None => self.leader().map(|master| self.masters[master].process(master)),
+        };
+        let leader = detected.map(|process| {
+            let host = &self.masters[process.master];
+            let info = host.core.as_ref().map(|core| (**core.info()).clone());
+            Leader { pid: host.pid.clone(), info }
+        });
+        if self.agents[agent].life == life {
+            self.agents[agent].detected = leader.as_ref().map(|leader| leader.pid.clone());
+        }
         self.feed_agent_of(agent, life, Event::MasterDetected { leader });
     }
 
@@ -319,10 +348,9 @@ impl World {
     fn perform_agent_effect(&mut self, agent: usize, effect: Effect) {
         let life = self.agents[agent].life;
         match effect {
+            Effect::LinkMaster { pid } if self.is_master_up(&pid) => {}
             Effect::LinkMaster { pid } => {
-                if self.master.core.is_none() || self.master.pid != pid {
-                    self.plan(0, 1_000, Happening::MasterLinkBroken { agent, life, pid });
-                }
+                self.plan(0, 1_000, Happening::MasterLinkBroken { agent, life, pid });
             }
             Effect::Authenticate { master } => {
                 let event = Event::Authenticated { master, result: Ok(()) };
@@ -331,7 +359,7 @@ impl World {
             Effect::DetectMaster => self.plan(0, 1_000, Happening::Detect { agent, life }),
             Effect::SendToMaster { to, message } => {
                 self.check_sent_to_master(agent, &message);
-                self.send_to_master(agent, to, message);
+                self.send_to_master(agent, &to, message);
             }
             Effect::Checkpoint { write, changes } => {
                 let slow = self.agents[agent].slow_until > self.now && !self.healing;

@@ -15,10 +15,17 @@ fn has_all_shared(total: &Resources, taken: &Resources) -> bool {
 }
 
 impl World {
-    /// Invariant 2, by the master's books: what is offered and used of an agent is there.
-    pub(crate) fn check_master(&mut self) {
-        let Some(core) = &mut self.master.core else { return };
-        let last_version = self.master.snapshot.as_ref().map(|snapshot| snapshot.version);
+    /// Invariant 2, by the books of each master: what is offered and used of an agent is there.
+    pub(crate) fn check_masters(&mut self) {
+        for master in 0..self.masters.len() {
+            self.check_master(master);
+        }
+    }
+
+    fn check_master(&mut self, master: usize) {
+        let host = &mut self.masters[master];
+        let Some(core) = &mut host.core else { return };
+        let last_version = host.snapshot.as_ref().map(|snapshot| snapshot.version);
         if last_version == Some(core.version()) {
             return;
         }
@@ -27,7 +34,7 @@ impl World {
         let snapshot = core.snapshot();
         let mut wrong = None;
         for (id, view) in &snapshot.agents {
-            let known = self.master.snapshot.as_ref().and_then(|last| last.agents.get(id));
+            let known = host.snapshot.as_ref().and_then(|last| last.agents.get(id));
             if known.is_some_and(|known| Arc::ptr_eq(known, view)) {
                 continue;
             }
@@ -46,7 +53,7 @@ impl World {
                 ));
             }
         }
-        self.master.snapshot = Some(snapshot);
+        host.snapshot = Some(snapshot);
         if let Some(wrong) = wrong {
             self.violate(wrong);
         }
@@ -83,12 +90,12 @@ impl World {
     /// Whether some scheduler is this framework and the master has not removed it.
     pub(crate) fn is_live(&self, framework: &FrameworkId) -> bool {
         let is_held = self.schedulers.iter().any(|host| host.info.id.as_ref() == Some(framework));
-        let is_completed = self.master.snapshot.as_ref().is_some_and(|snapshot| {
+        let is_completed = self.leader_snapshot().is_some_and(|snapshot| {
             snapshot
                 .completed_frameworks
                 .iter()
                 .any(|view| view.info.id.as_ref() == Some(framework))
         });
-        is_held && !is_completed && !self.master.registry.is_removed(framework)
+        is_held && !is_completed && !self.registry.is_removed(framework)
     }
 }

@@ -233,6 +233,7 @@ impl World {
             self.violate(format!("task {} is launched twice", info.task_id.value));
             return;
         }
+        self.check_run(agent, &info.task_id);
         self.check_agent(agent);
         if starts {
             self.report(agent, container, &info.task_id, TaskState::TaskStarting);

@@ -8,6 +8,8 @@ use crate::happening::Happening;
 use crate::world::World;
 use crate::world::wire::Break;
 
+mod leadership;
+
 /// How long the cluster has to come to rest once nothing goes wrong any more. The longest wait in
 /// it is the repetition of an update after ten minutes.
 const REST: Duration = Duration::from_secs(45 * 60);
@@ -22,14 +24,17 @@ impl World {
         self.plan(interval / 4, interval * 2, Happening::Fault);
         let agent = self.random.index(self.agents.len());
         let scheduler = self.random.index(self.schedulers.len());
+        let is_of_leadership = self.random.below(100) < self.settings.leadership_faults;
         let kind = match self.random.below(100) {
+            _ if is_of_leadership => self.leadership_fault(),
             0..20 => Some(self.host_fault(agent)),
             20..44 => Some(self.wire_fault(agent)),
             44..62 => Some(self.scheduler_fault(scheduler)),
             62..80 => self.executor_fault(agent),
             80..92 => self.store_fault(agent),
             92..95 => {
-                self.now += self.random.millis(1_000, 40_000);
+                let by = self.random.millis(1_000, 40_000);
+                self.jump(by);
                 Some("clock jumped")
             }
             _ => {
@@ -46,7 +51,8 @@ impl World {
     fn host_fault(&mut self, agent: usize) -> &'static str {
         match self.random.below(10) {
             0..3 => {
-                self.crash_master(500, 8_000);
+                let master = self.some_master();
+                self.crash_master(master, 500, 8_000);
                 "master crashed"
             }
             3..9 => {
@@ -63,7 +69,8 @@ impl World {
 
     fn wire_fault(&mut self, agent: usize) -> &'static str {
         if self.random.chance(500) {
-            self.break_connections(agent, Break::Reset);
+            let master = self.some_master();
+            self.break_connections(master, agent, Break::Reset);
             "connection broken"
         } else {
             self.partition(agent);
@@ -80,14 +87,16 @@ impl World {
             }
             3..7 => {
                 let cut = self.now + self.random.millis(0, 200);
-                self.break_scheduler(scheduler, cut);
+                let master = self.schedulers[scheduler].dialled;
+                self.break_scheduler(master, scheduler, cut);
                 "scheduler stream broken"
             }
             _ => {
                 let until = self.now + self.random.millis(500, 15_000);
                 let host = &mut self.schedulers[scheduler];
-                host.upward.block(until);
-                host.downward.block(until);
+                for lane in host.upward.iter_mut().chain(&mut host.downward) {
+                    lane.block(until);
+                }
                 "scheduler partitioned"
             }
         }
@@ -106,14 +115,15 @@ impl World {
 
     fn store_fault(&mut self, agent: usize) -> Option<&'static str> {
         let until = self.now + Duration::from_secs(5);
+        let master = self.some_master();
         match self.random.below(3) {
             0 => {
                 // Counted when a write really fails.
-                self.master.registry.failing = true;
+                self.masters[master].store.is_failing = true;
                 None
             }
             1 => {
-                self.master.registry.slow_until = until;
+                self.masters[master].store.slow_until = until;
                 Some("registry slow")
             }
             _ => {
@@ -129,13 +139,15 @@ impl World {
         let until = self.now + self.random.millis(300, length);
         let directions = self.random.below(3);
         if directions != 0 {
-            self.agents[agent].inward.block(until);
+            self.agents[agent].inward.iter_mut().for_each(|lane| lane.block(until));
         }
         if directions != 1 {
-            self.agents[agent].outward.block(until);
+            self.agents[agent].outward.iter_mut().for_each(|lane| lane.block(until));
         }
         if self.random.chance(400) {
-            self.break_connections(agent, Break::Reset);
+            for master in 0..self.masters.len() {
+                self.break_connections(master, agent, Break::Reset);
+            }
         }
     }
 
@@ -150,15 +162,24 @@ impl World {
         let now = self.now;
         self.deadline = Some(now + REST);
         self.log.write(|| format!("{now} the faults end"));
-        self.plan(100, 500, Happening::MasterStart);
+        self.heal_service();
+        for master in 0..self.masters.len() {
+            self.plan(100, 500, Happening::MasterStart { master });
+        }
         for agent in 0..self.agents.len() {
-            self.agents[agent].inward.block(now);
-            self.agents[agent].outward.block(now);
+            let host = &mut self.agents[agent];
+            let was_blind = host.blind.take().is_some();
+            host.inward.iter_mut().chain(&mut host.outward).for_each(|lane| lane.block(now));
+            let life = host.life;
+            // Who detects the master again tells it anew what it may have lost: no others do.
+            if was_blind {
+                self.plan(100, 500, Happening::Detect { agent, life });
+            }
             self.plan(500, 1_000, Happening::AgentStart { agent });
         }
         for scheduler in 0..self.schedulers.len() {
-            self.schedulers[scheduler].upward.block(now);
-            self.schedulers[scheduler].downward.block(now);
+            let host = &mut self.schedulers[scheduler];
+            host.upward.iter_mut().chain(&mut host.downward).for_each(|lane| lane.block(now));
             self.plan(100, 500, Happening::SchedulerStart { scheduler });
             self.quiet(scheduler);
         }

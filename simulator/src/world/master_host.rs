@@ -1,41 +1,52 @@
-//! The master's process: what it is told, and what becomes of its effects.
+//! A master's process: how it starts, stands by, leads, pauses and ends, and what it is told.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
-use master::registry::AgentStanding;
-use master::{Config, ConnectionId, Effect, Event, Master, RequestId, Snapshot};
-use protocol::mesos::{TaskId, TaskState, task_status};
-use protocol::messages::MasterToAgent;
+use master::{Config, ConnectionId, Event, Master, RequestId, Snapshot};
+use protocol::mesos::{FrameworkId, TaskId};
 use protocol::pid::Pid;
 use protocol::time::Timestamp;
-use protocol::{internal, scheduler};
 
-use crate::happening::{Happening, SchedulerEvent};
-use crate::settings::Sabotage;
+use crate::happening::Happening;
+use crate::process::Process;
 use crate::world::World;
-use crate::world::registry::Registry;
+use crate::world::coordination::Candidacy;
 use crate::world::scheduler::Stream;
+use crate::world::store::Store;
 use crate::world::wire::{Break, REMAINS};
+
+mod effects;
 
 /// No timer of a master makes more work than this at one moment.
 const EXPIRIES_MAX: usize = 1_000;
 
-/// The master's host.
+/// A master that was paused for long notices within this time, in milliseconds: so long may a batch take.
+const LATE_MAX: u64 = 2_000;
+
+/// A master's host.
 #[derive(Debug)]
 pub(crate) struct MasterHost {
     /// Counts processes.
     pub(crate) life: u32,
-    /// The process, while it runs.
+    /// Whether the process runs, be it as a leader or a standby.
+    pub(crate) is_up: bool,
+    /// What leads, while it does.
     pub(crate) core: Option<Master>,
+    /// What it claimed the registry with.
+    pub(crate) epoch: u64,
     pub(crate) pid: Pid,
     pub(crate) linked: BTreeSet<Pid>,
     pub(crate) streams: BTreeMap<ConnectionId, Stream>,
     pub(crate) requests: BTreeMap<RequestId, Request>,
-    pub(crate) registry: Registry,
+    pub(crate) candidacy: Candidacy,
+    pub(crate) store: Store,
     /// What it said last, to find what changed.
     pub(crate) snapshot: Option<Arc<Snapshot>>,
+    /// Whether the operating system does not let it run, and until when.
+    pub(crate) paused_until: Option<Timestamp>,
+    paused_since: Timestamp,
     wake: Option<Timestamp>,
 }
 
@@ -48,46 +59,76 @@ pub(crate) struct Request {
     pub(crate) was_subscribe: bool,
     /// The tasks it was to launch.
     pub(crate) tasks: Vec<TaskId>,
+    /// The framework it was to tear down.
+    pub(crate) teardown: Option<FrameworkId>,
 }
 
 impl MasterHost {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(index: usize) -> Self {
+        let host = u8::try_from(index).unwrap_or(0) + 1;
         Self {
             life: 0,
+            is_up: false,
             core: None,
-            pid: pid(1),
+            epoch: 0,
+            pid: Pid::new("master", SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, host), 5050)),
             linked: BTreeSet::new(),
             streams: BTreeMap::new(),
             requests: BTreeMap::new(),
-            registry: Registry::default(),
+            candidacy: Candidacy::default(),
+            store: Store::default(),
             snapshot: None,
+            paused_until: None,
+            paused_since: Timestamp::ZERO,
             wake: None,
         }
     }
-}
 
-fn pid(host: u8) -> Pid {
-    Pid::new("master", SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, host), 5050))
+    pub(crate) const fn process(&self, master: usize) -> Process {
+        Process { master, life: self.life }
+    }
 }
 
 impl World {
-    pub(crate) fn start_master(&mut self) {
-        if self.master.core.is_some() {
+    pub(crate) fn start_master(&mut self, master: usize) {
+        let host = &mut self.masters[master];
+        if host.is_up {
             return;
         }
-        // Another master may have been standing by elsewhere.
-        let host = if self.random.chance(500) { 1 } else { 2 };
-        self.master.pid = pid(host);
-        self.master.life += 1;
-        let records = match self.master.registry.read() {
-            Ok(records) => records,
-            Err(error) => {
-                self.violate(format!("a master cannot read the registry: {error}"));
+        host.life += 1;
+        host.is_up = true;
+        let process = host.process(master);
+        if self.settings.is_coordinated {
+            self.plan(0, 200, Happening::SessionRenewal { process });
+        } else {
+            let epoch = self.registry.epoch() + 1;
+            self.lead(process, epoch);
+            for agent in 0..self.agents.len() {
+                let life = self.agents[agent].life;
+                self.plan(0, 2_000, Happening::Detect { agent, life });
+            }
+        }
+    }
+
+    /// Claims the registry, and leads with what it says.
+    pub(crate) fn lead(&mut self, process: Process, epoch: u64) {
+        let master = process.master;
+        let records = match self.registry.claim(process, epoch, self.now) {
+            Ok(Some(records)) => records,
+            Ok(None) => {
+                self.statistics.fault("master elected too late");
+                self.stop_master(master, "a later master has claimed the registry");
+                return;
+            }
+            Err(violation) => {
+                self.violate(violation);
                 return;
             }
         };
-        let mut config =
-            Config::new(self.random.number(), self.master.pid.clone(), format!("master-{host}"));
+        let seed = self.random.number();
+        let host = &mut self.masters[master];
+        host.epoch = epoch;
+        let mut config = Config::new(seed, host.pid.clone(), format!("master-{master}"));
         config.agent_ping_timeout = self.settings.ping_timeout;
         config.max_agent_ping_timeouts = self.settings.ping_timeouts_max;
         config.agent_reregister_timeout = self.settings.reregister_timeout;
@@ -95,327 +136,155 @@ impl World {
         config.role_sorter = self.settings.policy.role_sorter;
         config.framework_sorter = self.settings.policy.framework_sorter;
         config.agent_removal_interval = self.settings.policy.removal_interval;
-        config.recovery_agent_removal_limit = self.settings.policy.recovery_removal_limit;
+        // In the end the operator lets those go who never come back.
+        let limit = self.settings.policy.recovery_removal_limit;
+        config.recovery_agent_removal_limit = if self.healing { 1.0 } else { limit };
         let (core, effects) = Master::new(self.now, config, records);
-        self.master.core = Some(core);
-        self.perform_master(effects);
-        self.expire_master();
-        for agent in 0..self.agents.len() {
-            let life = self.agents[agent].life;
-            self.plan(0, 2_000, Happening::Detect { agent, life });
+        host.core = Some(core);
+        if host.candidacy.lease_until <= self.now {
+            // It was told to lead long ago, and looks at its lease soon.
+            host.candidacy.late_until = self.now + std::time::Duration::from_millis(100);
+            let at = host.candidacy.late_until;
+            if self.settings.is_coordinated {
+                self.schedule.add(at, Happening::LeaseCheck { process });
+            }
         }
+        self.log.write(|| format!("    master {master} leads in epoch {epoch}"));
+        self.check_recovered(master);
+        self.perform_master(master, effects);
+        self.expire_master(master);
     }
 
-    /// The master's process dies.
-    pub(crate) fn crash_master(&mut self, low: u64, high: u64) {
-        if self.master.core.take().is_none() {
+    /// A master's process is killed.
+    pub(crate) fn crash_master(&mut self, master: usize, low: u64, high: u64) {
+        let host = &mut self.masters[master];
+        if !host.is_up {
             return;
         }
-        // What was on its way to the store arrives in part.
-        let survivors = self.random.index(self.master.registry.pending.len() + 1);
-        let pending: Vec<_> = self.master.registry.pending.drain(..).collect();
-        for (_, changes) in pending.into_iter().take(survivors) {
-            self.master.registry.apply(changes);
+        let process = host.process(master);
+        // Of what was on its way to the registry some may arrive, and be it long after.
+        if self.random.chance(500) {
+            self.registry.silence(process);
         }
-        self.master.life += 1;
-        self.master.linked.clear();
-        self.master.requests.clear();
-        self.operator.master_died();
-        self.master.streams.clear();
-        self.master.snapshot = None;
-        self.master.wake = None;
+        let host = &mut self.masters[master];
+        if host.paused_until.is_some() {
+            // What came for it while it did not run dies with it.
+            let (since, now) = (host.paused_since, self.now);
+            for agent in &mut self.agents {
+                agent.outward[master].lose(since, now);
+            }
+            for scheduler in &mut self.schedulers {
+                scheduler.upward[master].lose(since, now);
+            }
+        }
+        host.is_up = false;
+        host.core = None;
+        host.store.forget();
+        host.candidacy.forget();
+        host.paused_until = None;
+        host.linked.clear();
+        host.requests.clear();
+        host.streams.clear();
+        host.snapshot = None;
+        host.wake = None;
+        self.operator.master_died(master);
         for agent in 0..self.agents.len() {
-            self.break_connections(agent, Break::MasterDied);
+            self.break_connections(master, agent, Break::MasterDied);
         }
         for scheduler in 0..self.schedulers.len() {
             let cut = self.now + self.random.millis(0, REMAINS);
-            self.break_scheduler(scheduler, cut);
+            self.break_scheduler(master, scheduler, cut);
         }
-        self.plan(low.max(REMAINS + 100), high.max(REMAINS + 100), Happening::MasterStart);
+        let low = low.max(REMAINS + 100);
+        let high = high.max(low);
+        self.disturbed(self.now + std::time::Duration::from_millis(high));
+        self.plan(low, high, Happening::MasterStart { master });
     }
 
-    pub(crate) fn feed_master(&mut self, event: Event) {
-        let Some(core) = &mut self.master.core else { return };
+    /// A master ends of its own accord; its supervisor starts it again.
+    pub(crate) fn stop_master(&mut self, master: usize, reason: &str) {
+        self.statistics.fault("master stepped down");
+        self.log.write(|| format!("    master {master} stops: {reason}"));
+        self.end_session(master);
+        self.crash_master(master, 500, 8_000);
+    }
+
+    /// The operating system stops a master's process for a while.
+    pub(crate) fn pause_master(&mut self, master: usize, until: Timestamp) {
+        let host = &mut self.masters[master];
+        if !host.is_up || host.paused_until.is_some() {
+            return;
+        }
+        host.paused_until = Some(until);
+        host.paused_since = self.now;
+        let process = host.process(master);
+        self.schedule.add(until, Happening::MasterResumes { process });
+        self.disturbed(until);
+    }
+
+    /// A master goes on, and may do what waited for it before it looks at the clock.
+    pub(crate) fn resume_master(&mut self, process: Process) {
+        let notices_at_once = self.random.chance(300);
+        let late = self.now + self.random.millis(0, LATE_MAX);
+        if !self.is_current(process) {
+            return;
+        }
+        let host = &mut self.masters[process.master];
+        host.paused_until = None;
+        if host.core.is_none() || !self.settings.is_coordinated {
+            return;
+        }
+        if notices_at_once {
+            self.check_lease(process);
+        } else {
+            host.candidacy.late_until = late;
+            self.schedule.add(late, Happening::LeaseCheck { process });
+        }
+    }
+
+    pub(crate) fn feed_master(&mut self, master: usize, event: Event) {
+        let Some(core) = &mut self.masters[master].core else { return };
         let effects = core.handle(self.now, event);
-        self.perform_master(effects);
-        self.expire_master();
+        self.perform_master(master, effects);
+        self.expire_master(master);
     }
 
-    pub(crate) fn master_wakes(&mut self, life: u32) {
+    pub(crate) fn master_wakes(&mut self, process: Process) {
         // A later wake-up was called off by an earlier one, and comes all the same.
-        let is_due = self.master.wake.is_some_and(|wake| wake <= self.now);
-        if self.master.life == life && is_due {
-            self.master.wake = None;
-            self.expire_master();
+        let host = &mut self.masters[process.master];
+        let is_due = host.wake.is_some_and(|wake| wake <= self.now);
+        if host.life == process.life && is_due {
+            host.wake = None;
+            self.expire_master(process.master);
         }
     }
 
-    fn expire_master(&mut self) {
+    fn expire_master(&mut self, master: usize) {
         for _ in 0..EXPIRIES_MAX {
-            let Some(core) = &mut self.master.core else { return };
+            let host = &mut self.masters[master];
+            let Some(core) = &mut host.core else { return };
             let Some(due) = core.next_expiry() else { return };
             if due > self.now {
-                if self.master.wake.is_none_or(|wake| wake > due) {
-                    self.master.wake = Some(due);
-                    let life = self.master.life;
-                    self.schedule.add(due, Happening::MasterWake { life });
+                if host.wake.is_none_or(|wake| wake > due) {
+                    host.wake = Some(due);
+                    let process = host.process(master);
+                    self.schedule.add(due, Happening::MasterWake { process });
                 }
                 return;
             }
             let effects = core.expire(self.now);
-            self.perform_master(effects);
+            self.perform_master(master, effects);
         }
-        self.violate("the master's timers fall due without end".to_owned());
+        self.violate(format!("the timers of master {master} fall due without end"));
     }
 
-    fn perform_master(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            if self.master.core.is_some() {
-                self.perform_master_effect(effect);
-            }
-        }
+    /// Whether a master's process listens there.
+    pub(crate) fn is_master_up(&self, pid: &Pid) -> bool {
+        self.master_at(pid).is_some_and(|master| self.masters[master].is_up)
     }
 
-    fn perform_master_effect(&mut self, effect: Effect) {
-        match effect {
-            Effect::Persist { write, changes } => {
-                self.master.registry.pending.push_back((write, changes));
-                let slow = self.master.registry.slow_until > self.now && !self.healing;
-                let delay =
-                    if slow { self.random.millis(100, 5_000) } else { self.random.millis(0, 20) };
-                let at = (self.now + delay).max(self.master.registry.last);
-                self.master.registry.last = at;
-                let life = self.master.life;
-                self.schedule.add(at, Happening::RegistryWritten { life });
-            }
-            Effect::SendToAgent { to, message } => self.master_sends(&to, message),
-            Effect::SendToScheduler { connection, event } => {
-                let event = self.corrupted(event);
-                self.check_told(&event);
-                self.check_offered(connection, &event);
-                if self.sabotage_event(connection, &event) {
-                    return;
-                }
-                self.send_on_stream(connection, SchedulerEvent::Event(event));
-            }
-            Effect::SendToDriver { to, message } => {
-                self.violate(format!("the master sends {} to {to}: no driver", message.name()));
-            }
-            Effect::SendAuthentication { to, message, .. } => {
-                self.violate(format!("the master sends {} to {to}: nobody asked", message.name()));
-            }
-            Effect::Link { pid } => {
-                let agent = self.agent_at(&pid);
-                self.master.linked.insert(pid);
-                if let Some(agent) = agent.filter(|agent| self.agents[*agent].core.is_none()) {
-                    self.report_broken_link(agent);
-                }
-            }
-            Effect::AcceptSubscription { request, connection, stream_id } => {
-                if let Some(request) = self.master.requests.remove(&request) {
-                    let Request { scheduler, life, attempt, .. } = request;
-                    let stream = Stream { scheduler, life, attempt, is_broken: false };
-                    self.master.streams.insert(connection, stream);
-                    let accepted = SchedulerEvent::Accepted(stream_id.to_string());
-                    self.send_on_stream(connection, accepted);
-                }
-            }
-            Effect::CloseConnection { connection } => {
-                self.send_on_stream(connection, SchedulerEvent::Closed);
-                self.master.streams.remove(&connection);
-            }
-            // There are no operators.
-            Effect::AcceptSubscriber { .. } | Effect::SendToSubscribers { .. } => {}
-            Effect::Respond { request, response } => self.respond(request, &response),
-            Effect::Abort { reason } if self.settings.policy.recovery_removal_limit < 1.0 => {
-                self.statistics.fault("master gave up");
-                self.log.write(|| format!("    the master gives up: {reason}"));
-                self.crash_master(500, 8_000);
-            }
-            Effect::Abort { reason } => {
-                self.violate(format!("the master gives up: {reason}"));
-            }
-        }
-    }
-
-    fn respond(&mut self, request: RequestId, response: &master::Response) {
-        if self.operator.is_asking(request) {
-            self.operator_hears(request, response);
-            return;
-        }
-        let Some(request) = self.master.requests.remove(&request) else {
-            self.violate("a request is answered twice".to_owned());
-            return;
-        };
-        let status = response.status();
-        if status == 200 || status == 202 {
-            return;
-        }
-        let event = SchedulerEvent::Refused {
-            status,
-            text: format!("{response:?}"),
-            tasks: request.tasks,
-            was_subscribe: request.was_subscribe,
-        };
-        self.send_to_scheduler(request.scheduler, request.life, request.attempt, event);
-    }
-
-    fn master_sends(&mut self, to: &Pid, message: Box<MasterToAgent>) {
-        let Some(agent) = self.agent_at(to) else {
-            self.violate(format!("the master sends {} to {to}: nobody", message.name()));
-            return;
-        };
-        self.check_sent_to_agent(agent, &message);
-        if self.sabotaged(Sabotage::ForgetOperations)
-            && matches!(*message, MasterToAgent::ApplyOperation(_))
-        {
-            return;
-        }
-        if matches!(*message, MasterToAgent::Shutdown(_)) {
-            self.ledger.shut_down.insert(agent);
-        }
-        let copy = self.sabotaged(Sabotage::LaunchTwice).then(|| renamed(&message)).flatten();
-        self.send_to_agent(agent, message);
-        if let Some(copy) = copy {
-            self.send_to_agent(agent, Box::new(copy));
-        }
-    }
-
-    /// Invariant 5: what claims durability follows the write.
-    fn check_sent_to_agent(&mut self, agent: usize, message: &MasterToAgent) {
-        let admitted = match message {
-            MasterToAgent::SlaveRegistered(message) => Some(&message.slave_id),
-            MasterToAgent::SlaveReregistered(message) => Some(&message.slave_id),
-            MasterToAgent::RunTask(message) => {
-                let task = message.task.task_id.clone();
-                self.ledger.hosts.insert(task.clone(), agent);
-                self.check_started(&task);
-                None
-            }
-            MasterToAgent::ShutdownFramework(message) => {
-                let id = &message.framework_id;
-                if !self.master.registry.is_removed(id) {
-                    let text = format!(
-                        "invariant 5: agent {agent} is to shut down framework {}, which the registry \
-                         does not call removed",
-                        id.value
-                    );
-                    self.violate(text);
-                }
-                self.ledger.removed.insert(message.framework_id.clone());
-                None
-            }
-            MasterToAgent::RunTaskGroup(_)
-            | MasterToAgent::KillTask(_)
-            | MasterToAgent::ShutdownExecutor(_)
-            | MasterToAgent::FrameworkToExecutor(_)
-            | MasterToAgent::UpdateFramework(_)
-            | MasterToAgent::CheckpointResources(_)
-            | MasterToAgent::ApplyOperation(_)
-            | MasterToAgent::ReconcileOperations(_)
-            | MasterToAgent::StatusUpdateAcknowledgement(_)
-            | MasterToAgent::AcknowledgeOperationStatus(_)
-            | MasterToAgent::DrainSlave(_)
-            | MasterToAgent::Shutdown(_)
-            | MasterToAgent::PingSlave(_)
-            | MasterToAgent::AuthenticationError(_) => None,
-        };
-        let Some(id) = admitted else { return };
-        let standing = self.master.registry.standing(id);
-        if !matches!(standing, Some(AgentStanding::Admitted { .. })) {
-            let name = message.name();
-            self.violate(format!(
-                "invariant 5: {name} for {} goes to agent {agent} while the registry says {standing:?}",
-                id.value
-            ));
-        }
-    }
-
-    /// Invariant 5: an agent is called unreachable only once that is durable.
-    fn check_told(&mut self, event: &scheduler::Event) {
-        let Some(update) = &event.update else { return };
-        let status = &update.status;
-        let is_verdict = status.state == TaskState::TaskUnreachable
-            && status.source == Some(task_status::Source::SourceMaster);
-        let Some(agent) = status.agent_id.as_ref().filter(|_| is_verdict) else { return };
-        self.statistics.tasks_unreachable += 1;
-        if !self.master.registry.may_be_called_unreachable(agent) {
-            let (task, agent) = (&status.task_id.value, &agent.value);
-            self.violate(format!(
-                "invariant 5: task {task} is called unreachable and agent {agent} never was"
-            ));
-        }
-    }
-
-    /// Does to an event what sabotage wants; whether the event is swallowed.
-    fn sabotage_event(&mut self, connection: ConnectionId, event: &scheduler::Event) -> bool {
-        if event.update_operation_status.is_some() {
-            return self.sabotaged(Sabotage::SwallowOperationUpdates);
-        }
-        let Some(status) = event.update.as_ref().map(|update| &update.status) else { return false };
-        let (Some(uuid), Some(agent)) = (&status.uuid, &status.agent_id) else { return false };
-        let ends = matches!(status.state, TaskState::TaskFinished | TaskState::TaskFailed);
-        if ends && self.sabotaged(Sabotage::RepeatOldUpdates) {
-            let mut old = event.clone();
-            if let Some(update) = &mut old.update {
-                update.status.state = TaskState::TaskRunning;
-                update.status.uuid = None;
-            }
-            self.send_on_stream(connection, SchedulerEvent::Event(Arc::new(event.clone())));
-            self.send_on_stream(connection, SchedulerEvent::Event(Arc::new(old)));
-            return true;
-        }
-        if !ends || !self.sabotaged(Sabotage::SwallowTerminalUpdates) {
-            return false;
-        }
-        let owner = self.ledger.owners.get(&status.task_id).copied();
-        let framework = owner.and_then(|owner| self.schedulers[owner.scheduler].info.id.clone());
-        let message = internal::StatusUpdateAcknowledgementMessage {
-            slave_id: agent.clone(),
-            framework_id: framework.unwrap_or_default(),
-            task_id: status.task_id.clone(),
-            uuid: uuid.clone(),
-            ..Default::default()
-        };
-        let pids: Vec<usize> = (0..self.agents.len()).collect();
-        for agent in pids {
-            let message = MasterToAgent::StatusUpdateAcknowledgement(message.clone());
-            self.send_to_agent(agent, Box::new(message));
-        }
-        true
-    }
-
-    pub(crate) fn registry_written(&mut self, life: u32) {
-        if self.master.life != life {
-            return;
-        }
-        let Some((write, changes)) = self.master.registry.pending.pop_front() else { return };
-        if std::mem::take(&mut self.master.registry.failing) && !self.healing {
-            self.statistics.fault("registry write failed");
-            // A write that fails may have been done all the same.
-            if self.random.chance(500) {
-                self.master.registry.apply(changes);
-                self.crash_master(500, 8_000);
-            } else {
-                self.master.registry.pending.clear();
-                self.crash_master(500, 8_000);
-            }
-            return;
-        }
-        if !self.sabotaged(Sabotage::ForgetfulRegistry) {
-            self.master.registry.apply(changes);
-        }
-        self.feed_master(Event::Persisted { write });
-    }
-}
-
-/// The same launch under another name.
-fn renamed(message: &MasterToAgent) -> Option<MasterToAgent> {
-    if let MasterToAgent::RunTask(message) = message {
-        let mut copy = message.clone();
-        copy.task.task_id.value.push_str("-again");
-        Some(MasterToAgent::RunTask(copy))
-    } else {
-        None
+    /// Which master listens there.
+    pub(crate) fn master_at(&self, pid: &Pid) -> Option<usize> {
+        self.masters.iter().position(|host| host.pid.address == pid.address)
     }
 }

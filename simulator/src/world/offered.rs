@@ -44,14 +44,14 @@ impl World {
     }
 
     /// Checks offers and inverse offers at the moment when the master sends them.
-    pub(crate) fn check_offered(&mut self, connection: ConnectionId, event: &Event) {
-        let Some(stream) = self.master.streams.get(&connection) else { return };
+    pub(crate) fn check_offered(&mut self, master: usize, connection: ConnectionId, event: &Event) {
+        let Some(stream) = self.masters[master].streams.get(&connection) else { return };
         let scheduler = stream.scheduler;
         let offers = event.offers.iter().flat_map(|offers| &offers.offers);
         let inverse = event.inverse_offers.iter().flat_map(|offers| &offers.inverse_offers);
         let wrong = offers
-            .map(|offer| self.wrong_offer(scheduler, offer))
-            .chain(inverse.map(|offer| self.wrong_inverse_offer(offer)))
+            .map(|offer| self.wrong_offer(master, scheduler, offer))
+            .chain(inverse.map(|offer| self.wrong_inverse_offer(master, offer)))
             .find_map(|wrong| wrong);
         if let Some(wrong) = wrong {
             self.violate(wrong);
@@ -60,15 +60,15 @@ impl World {
             let role = offer.allocation_info.as_ref().and_then(|info| info.role.clone());
             let unreserved =
                 Resources::from_wire(&offer.resources).unwrap_or_default().unreserved();
-            let offered = (role.unwrap_or_else(|| "*".to_owned()), unreserved.scalar_quantities());
-            self.operator.offered.push(offered);
+            let role = role.unwrap_or_else(|| "*".to_owned());
+            self.operator.offered.push((master, role, unreserved.scalar_quantities()));
             self.statistics.offers += 1;
         }
         let inverse = event.inverse_offers.iter().flat_map(|offers| &offers.inverse_offers);
         self.statistics.inverse_offers += u64::try_from(inverse.count()).unwrap_or(0);
     }
 
-    fn wrong_offer(&self, scheduler: usize, offer: &Offer) -> Option<Violation> {
+    fn wrong_offer(&self, master: usize, scheduler: usize, offer: &Offer) -> Option<Violation> {
         let role = offer.allocation_info.as_ref().and_then(|info| info.role.as_deref());
         let foreign = |resource: &&Resource| {
             let reserved = resource.reservations.last().and_then(|it| it.role.as_deref());
@@ -82,8 +82,10 @@ impl World {
             ));
         }
         let agent = &offer.agent_id;
-        if self.operator.excluded.contains(agent)
-            && self.master.registry.is_member_since_it_joined(agent)
+        // Who does not know that another leads does not know what that one was told.
+        if self.is_in_office(master)
+            && self.operator.excluded.contains(agent)
+            && self.registry.is_member_since_it_joined(agent)
         {
             return Some(format!(
                 "drains: agent {} is offered to framework {scheduler} and was taken out",
@@ -100,15 +102,15 @@ impl World {
         })
     }
 
-    fn wrong_inverse_offer(&self, offer: &InverseOffer) -> Option<Violation> {
+    fn wrong_inverse_offer(&self, master: usize, offer: &InverseOffer) -> Option<Violation> {
         let agent = offer.agent_id.as_ref()?;
-        let snapshot = self.master.snapshot.as_ref();
+        let snapshot = self.masters[master].snapshot.as_ref();
         let view = snapshot.and_then(|snapshot| snapshot.agents.get(agent));
         let host = view.and_then(|view| self.agent_at(&view.pid));
         let is_scheduled = host.is_some_and(|host| self.operator.may_be_scheduled(host));
         // An agent that registered in this very step is not in the last snapshot.
-        let is_new = view.is_none() && self.master.registry.is_admitted(agent);
-        (!is_scheduled && !is_new).then(|| {
+        let is_new = view.is_none() && self.registry.is_admitted(agent);
+        (self.is_in_office(master) && !is_scheduled && !is_new).then(|| {
             format!("maintenance: agent {} is asked for and nothing is planned", agent.value)
         })
     }
@@ -119,8 +121,11 @@ impl World {
         if offered.is_empty() || !self.settings.policy.quota {
             return;
         }
-        let Some(snapshot) = self.master.snapshot.clone() else { return };
-        for (role, quantities) in &offered {
+        for (master, role, quantities) in &offered {
+            let Some(snapshot) = self.masters[*master].snapshot.clone() else { continue };
+            if !self.is_in_office(*master) {
+                continue;
+            }
             let top = role::top_level(role);
             let wrong = match self.operator.quota.get(top) {
                 Some(quota) if quota.is_certain() => {

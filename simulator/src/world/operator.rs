@@ -29,7 +29,7 @@ const ROLES: [&str; 3] = ["a", "b", "c"];
 /// What an operator knows.
 #[derive(Debug, Default)]
 pub(crate) struct Operator {
-    pending: BTreeMap<RequestId, Wish>,
+    pending: BTreeMap<RequestId, Asked>,
     /// Agents that are confirmed to be out of the offers.
     pub(crate) excluded: BTreeSet<AgentId>,
     /// Agents that are confirmed to drain.
@@ -42,27 +42,40 @@ pub(crate) struct Operator {
     down: BTreeSet<usize>,
     /// Quota by role.
     pub(crate) quota: BTreeMap<String, Quota>,
-    /// What was offered in this step: the role, and what is not reserved.
-    pub(crate) offered: Vec<(String, Quantities)>,
+    /// What was offered in this step: by whom, to which role, and what is not reserved.
+    pub(crate) offered: Vec<(usize, String, Quantities)>,
+}
+
+/// A call that waits for its answer.
+#[derive(Clone, Debug)]
+struct Asked {
+    master: usize,
+    /// When, by the registry's changes.
+    mark: u64,
+    wish: Wish,
 }
 
 /// What a call is to bring about.
 #[derive(Clone, Debug)]
-enum Wish {
-    Exclude {
-        agent: AgentId,
-        drain: bool,
-    },
+pub(crate) enum Wish {
+    Exclude { agent: AgentId, drain: bool },
+    Include(AgentId),
+    Gone(AgentId),
     Schedule(BTreeSet<usize>),
+    Down(usize),
     Up(usize),
-    Quota(String),
-    /// Nothing is to be remembered.
-    Other,
+    Quota { role: String, guarantees: BTreeMap<String, Scalar>, limits: BTreeMap<String, Scalar> },
+    Weights(BTreeMap<String, f64>),
 }
 
 impl Operator {
     pub(crate) fn is_asking(&self, request: RequestId) -> bool {
         self.pending.contains_key(&request)
+    }
+
+    /// Whether an agent is asked to be offered again, and nobody has answered yet.
+    fn wants_back(&self, agent: &AgentId) -> bool {
+        self.pending.values().any(|asked| matches!(&asked.wish, Wish::Include(id) if id == agent))
     }
 
     /// Whether a master may believe that a window is planned for a host.
@@ -71,11 +84,15 @@ impl Operator {
     }
 
     /// What was asked for may have been done or not.
-    pub(crate) fn master_died(&mut self) {
-        self.pending.clear();
-        for quota in self.quota.values_mut() {
-            quota.loses_answer();
+    pub(crate) fn master_died(&mut self, master: usize) {
+        for asked in self.pending.values().filter(|asked| asked.master == master) {
+            if let Wish::Quota { role, .. } = &asked.wish
+                && let Some(quota) = self.quota.get_mut(role)
+            {
+                quota.loses_answer();
+            }
         }
+        self.pending.retain(|_, asked| asked.master != master);
     }
 }
 
@@ -142,25 +159,48 @@ impl World {
     }
 
     fn ask_master(&mut self, call: Call, wish: Wish) {
-        if self.master.core.is_none() {
-            return;
-        }
+        let Some(master) = self.asked_master() else { return };
         let request = RequestId(self.name());
-        self.log.write(|| format!("    operator: {call:?}"));
-        self.operator.pending.insert(request, wish);
+        self.log.write(|| format!("    operator asks master {master}: {call:?}"));
+        let mark = self.registry.mark();
+        self.operator.pending.insert(request, Asked { master, mark, wish });
         self.statistics.operator_calls += 1;
         let event = Event::OperatorCall { request, call: Box::new(call), principal: None };
-        self.feed_master(event);
+        self.feed_master(master, event);
     }
 
-    pub(crate) fn operator_hears(&mut self, request: RequestId, response: &Response) {
-        let Some(wish) = self.operator.pending.remove(&request) else { return };
-        let is_done = response.status() == 200;
+    /// Whom the operator asks: who leads, or who did.
+    fn asked_master(&mut self) -> Option<usize> {
+        let any = self.random.index(self.masters.len());
+        let prefers_leader = self.random.chance(800);
+        let answers = |master: &usize| {
+            let host = &self.masters[*master];
+            host.core.is_some() && host.paused_until.is_none()
+        };
+        let first = if prefers_leader { self.leader() } else { Some(any) };
+        first.filter(answers).or_else(|| (0..self.masters.len()).find(answers))
+    }
+
+    pub(crate) fn operator_hears(
+        &mut self,
+        master: usize,
+        request: RequestId,
+        response: &Response,
+    ) {
+        let Some(asked) = self.operator.pending.remove(&request) else { return };
+        let Asked { mark, wish, .. } = asked;
+        if response.status() == 200 {
+            self.check_done(master, mark, &wish);
+        }
+        // What somebody did who leads no more may be undone since.
+        let is_done = response.status() == 200 && self.is_in_office(master);
         self.log.write(|| format!("    operator hears {response:?} to {wish:?}"));
         if is_done {
             self.statistics.operator_calls_done += 1;
         }
         match wish {
+            // Asked for before it was to be taken back.
+            Wish::Exclude { agent, .. } if self.operator.wants_back(&agent) => {}
             Wish::Exclude { agent, drain } if is_done => {
                 self.operator.excluded.insert(agent.clone());
                 if drain {
@@ -178,18 +218,27 @@ impl World {
                     self.operator.scheduled.remove(&host);
                 }
             }
-            Wish::Quota(role) => {
-                if let Some(quota) = self.operator.quota.get_mut(&role) {
-                    quota.hears(is_done);
+            Wish::Quota { role, .. } => {
+                let is_known = self.is_in_office(master);
+                match self.operator.quota.get_mut(&role) {
+                    Some(quota) if is_known => quota.hears(is_done),
+                    Some(quota) => quota.loses_answer(),
+                    None => {}
                 }
             }
-            Wish::Exclude { .. } | Wish::Schedule(_) | Wish::Other => {}
+            Wish::Exclude { .. }
+            | Wish::Include(_)
+            | Wish::Gone(_)
+            | Wish::Schedule(_)
+            | Wish::Down(_)
+            | Wish::Weights(_) => {}
         }
     }
 
     /// The id under which the master knows the agent on a host.
-    fn agent_id(&self, host: usize) -> Option<AgentId> {
-        let snapshot = self.master.snapshot.as_ref()?;
+    fn agent_id(&mut self, host: usize) -> Option<AgentId> {
+        let asked = self.asked_master()?;
+        let snapshot = self.masters[asked].snapshot.as_ref()?;
         let view = snapshot.agents.values().find(|view| view.pid == self.agents[host].pid)?;
         Some((*view.info.id).clone())
     }
@@ -232,19 +281,21 @@ impl World {
             _ => {
                 self.operator.excluded.remove(&id);
                 self.operator.drained.remove(&id);
+                let wish = Wish::Include(id);
                 let call = ReactivateAgent { agent_id, ..Default::default() };
                 let call = Call {
                     r#type: Some(Type::ReactivateAgent),
                     reactivate_agent: Some(call),
                     ..Default::default()
                 };
-                self.ask_master(call, Wish::Other);
+                self.ask_master(call, wish);
             }
         }
     }
 
     fn declare_gone(&mut self, host: usize) {
         let Some(agent_id) = self.agent_id(host) else { return };
+        let wish = Wish::Gone(agent_id.clone());
         let gone = MarkAgentGone { agent_id, ..Default::default() };
         let call = Call {
             r#type: Some(Type::MarkAgentGone),
@@ -252,7 +303,7 @@ impl World {
             ..Default::default()
         };
         self.statistics.fault("agent gone");
-        self.ask_master(call, Wish::Other);
+        self.ask_master(call, wish);
     }
 
     fn maintain(&mut self, host: usize) {
@@ -271,7 +322,7 @@ impl World {
                     start_maintenance: Some(call),
                     ..Default::default()
                 };
-                self.ask_master(call, Wish::Other);
+                self.ask_master(call, Wish::Down(host));
             }
             _ => self.bring_up(host),
         }
@@ -315,9 +366,11 @@ impl World {
 
     fn change_weights(&mut self) {
         let mut weight_infos = Vec::new();
+        let mut weights = BTreeMap::new();
         for role in ROLES {
             if self.random.chance(500) {
                 let weight = [0.5, 1.0, 2.0, 5.0][self.random.index(4)];
+                weights.insert(role.to_owned(), weight);
                 let role = Some(role.to_owned());
                 weight_infos.push(WeightInfo { role, weight, ..Default::default() });
             }
@@ -331,7 +384,7 @@ impl World {
             update_weights: Some(update),
             ..Default::default()
         };
-        self.ask_master(call, Wish::Other);
+        self.ask_master(call, Wish::Weights(weights));
     }
 
     fn change_quota(&mut self) {
@@ -349,6 +402,11 @@ impl World {
             limits: wire(&limits, raised),
             ..Default::default()
         };
+        let wish = Wish::Quota {
+            role: role.clone(),
+            guarantees: config.guarantees.clone(),
+            limits: config.limits.clone(),
+        };
         let update = UpdateQuota {
             force: Some(self.random.chance(800)),
             quota_configs: vec![config],
@@ -359,11 +417,12 @@ impl World {
             update_quota: Some(update),
             ..Default::default()
         };
-        let quota = self.operator.quota.entry(role.clone()).or_default();
-        if quota.is_asked() || self.master.core.is_none() {
+        let is_asked = self.asked_master().is_some();
+        let quota = self.operator.quota.entry(role).or_default();
+        if quota.is_asked() || !is_asked {
             return;
         }
         quota.asks(guarantees, limits);
-        self.ask_master(call, Wish::Quota(role));
+        self.ask_master(call, wish);
     }
 }

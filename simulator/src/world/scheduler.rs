@@ -10,17 +10,17 @@ use protocol::mesos::{
 use protocol::scheduler;
 use protocol::scheduler::offer_constraints::{RoleConstraints, role_constraints};
 use protocol::scheduler::{attribute_constraint, call};
-use protocol::time::Timestamp;
 
 use crate::happening::{Happening, SchedulerEvent};
 use crate::lane::{Lane, Passage};
 use crate::ledger::Owner;
 use crate::random::Random;
-use crate::settings::{Policy, Sabotage};
+use crate::settings::Settings;
 use crate::world::World;
 use crate::world::master_host::Request;
 use crate::world::operation::Doing;
 
+mod connection;
 mod decision;
 mod update;
 
@@ -38,10 +38,14 @@ pub(crate) struct Scheduler {
     is_connecting: bool,
     pub(crate) stream_id: Option<String>,
     pub(crate) is_subscribed: bool,
-    /// To the master.
-    pub(crate) upward: Lane,
-    /// From the master.
-    pub(crate) downward: Lane,
+    /// To each master.
+    pub(crate) upward: Vec<Lane>,
+    /// From each master.
+    pub(crate) downward: Vec<Lane>,
+    /// Whom it takes for the leader.
+    leader: Option<usize>,
+    /// Whom it has dialled last.
+    pub(crate) dialled: usize,
     pub(crate) offers: BTreeMap<OfferId, Offer>,
     /// An offer that was used or taken back.
     stale: Option<Offer>,
@@ -85,7 +89,8 @@ pub(crate) struct Stream {
 }
 
 impl Scheduler {
-    pub(crate) fn new(index: usize, policy: &Policy, random: &mut Random) -> Self {
+    pub(crate) fn new(index: usize, settings: &Settings, random: &mut Random) -> Self {
+        let policy = &settings.policy;
         let mut info = FrameworkInfo {
             user: "user".to_owned(),
             name: format!("framework-{index}"),
@@ -116,8 +121,10 @@ impl Scheduler {
             is_connecting: false,
             stream_id: None,
             is_subscribed: false,
-            upward: Lane::default(),
-            downward: Lane::default(),
+            upward: vec![Lane::default(); settings.masters],
+            downward: vec![Lane::default(); settings.masters],
+            leader: None,
+            dialled: 0,
             offers: BTreeMap::new(),
             stale: None,
             book: BTreeMap::new(),
@@ -176,14 +183,16 @@ pub(crate) fn scalar(name: &str, thousandths: u32) -> mesos::Resource {
 
 impl World {
     pub(crate) fn dispatch_scheduling(&mut self, happening: Happening) {
-        if let Happening::SchedulerCall { scheduler, passage, attempt, stream_id, call } = happening
+        if let Happening::SchedulerCall { scheduler, master, passage, attempt, stream_id, call } =
+            happening
         {
-            self.scheduler_calls(scheduler, passage, attempt, stream_id, call);
+            self.scheduler_calls(scheduler, master, passage, attempt, stream_id, call);
             return;
         }
-        if let Happening::StreamBroken { life, connection } = happening {
-            if self.master.life == life && self.master.streams.remove(&connection).is_some() {
-                self.feed_master(Event::ConnectionClosed { connection });
+        if let Happening::StreamBroken { process, connection } = happening {
+            let host = &mut self.masters[process.master];
+            if host.life == process.life && host.streams.remove(&connection).is_some() {
+                self.feed_master(process.master, Event::ConnectionClosed { connection });
             }
             return;
         }
@@ -201,15 +210,16 @@ impl World {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the others were told apart before")]
     fn scheduler_experiences(&mut self, scheduler: usize, happening: Happening) {
         match happening {
+            Happening::SchedulerDetects { .. } => self.scheduler_detects(scheduler),
             Happening::SchedulerDial { .. } => self.scheduler_dials(scheduler),
             Happening::SchedulerLost { attempt, .. }
                 if self.schedulers[scheduler].attempt == attempt =>
             {
                 self.scheduler_disconnected(scheduler);
             }
-            Happening::AtScheduler { passage, attempt, event, .. } => {
+            Happening::AtScheduler { master, passage, attempt, event, .. } => {
                 let host = &self.schedulers[scheduler];
-                if host.downward.delivers(passage) && host.attempt == attempt {
+                if host.downward[master].delivers(passage) && host.attempt == attempt {
                     self.at_scheduler(scheduler, event);
                 }
             }
@@ -225,99 +235,6 @@ impl World {
             Happening::SchedulerReconcile { .. } => self.scheduler_asks(scheduler),
             _ => {}
         }
-    }
-
-    pub(crate) fn start_scheduler(&mut self, scheduler: usize) {
-        let host = &mut self.schedulers[scheduler];
-        if host.is_up {
-            return;
-        }
-        host.is_up = true;
-        host.life += 1;
-        let life = host.life;
-        host.is_connecting = true;
-        host.is_asking = false;
-        self.plan(0, 500, Happening::SchedulerDial { scheduler, life });
-        self.plan(500, 3_000, Happening::SchedulerIdea { scheduler, life });
-    }
-
-    pub(crate) fn crash_scheduler(&mut self, scheduler: usize, low: u64, high: u64) {
-        let host = &mut self.schedulers[scheduler];
-        if !host.is_up {
-            return;
-        }
-        host.is_up = false;
-        host.life += 1;
-        host.is_subscribed = false;
-        host.stream_id = None;
-        host.offers.clear();
-        host.stale = None;
-        let cut = self.now + self.random.millis(0, 200);
-        self.break_scheduler(scheduler, cut);
-        self.plan(low, high, Happening::SchedulerStart { scheduler });
-    }
-
-    /// Breaks the connections between a scheduler and the master; calls that would arrive until `cut`
-    /// still do.
-    pub(crate) fn break_scheduler(&mut self, scheduler: usize, cut: Timestamp) {
-        let cut_down = self.now + self.random.millis(0, 200);
-        let up = if self.master.core.is_some() { cut } else { self.now };
-        let host = &mut self.schedulers[scheduler];
-        host.upward.sever(self.now, up);
-        host.downward.sever(self.now, cut_down);
-        let (life, attempt) = (host.life, host.attempt);
-        self.plan(0, 3_000, Happening::SchedulerLost { scheduler, life, attempt });
-        let life = self.master.life;
-        let streams: Vec<ConnectionId> = self
-            .master
-            .streams
-            .iter_mut()
-            .filter(|(_, stream)| stream.scheduler == scheduler)
-            .map(|(connection, stream)| {
-                stream.is_broken = true;
-                *connection
-            })
-            .collect();
-        for connection in streams {
-            self.plan(0, 5_000, Happening::StreamBroken { life, connection });
-        }
-    }
-
-    fn scheduler_dials(&mut self, scheduler: usize) {
-        let host = &mut self.schedulers[scheduler];
-        host.is_connecting = false;
-        if host.stream_id.is_some() {
-            return;
-        }
-        let life = host.life;
-        let attempt = host.attempt + 1;
-        host.attempt = attempt;
-        if self.master.core.is_none() {
-            self.plan(200, 1_000, Happening::SchedulerLost { scheduler, life, attempt });
-            return;
-        }
-        let mut subscribe =
-            call::Subscribe { framework_info: host.info.clone(), ..Default::default() };
-        let host = &self.schedulers[scheduler];
-        let mut roles = host.info.roles.clone();
-        if roles.is_empty() {
-            roles.push("*".to_owned());
-        }
-        if let Some(rack) = &host.rack
-            && !self.sabotaged(Sabotage::ForgetConstraints)
-        {
-            subscribe.offer_constraints = Some(on_rack(rack, &roles));
-        }
-        if self.healing {
-            subscribe.suppressed_roles = roles;
-        }
-        let call = scheduler::Call {
-            r#type: Some(call::Type::Subscribe),
-            subscribe: Some(Box::new(subscribe)),
-            framework_id: self.schedulers[scheduler].info.id.clone(),
-            ..Default::default()
-        };
-        self.send_call(scheduler, call);
     }
 
     /// Sends a call, for the framework that the scheduler is.
@@ -347,10 +264,12 @@ impl World {
         );
         let is_doubled = is_repeatable && self.is_doubled();
         let host = &mut self.schedulers[scheduler];
-        let passage = host.upward.send(self.now, delay);
+        let master = host.dialled;
+        let passage = host.upward[master].send(self.now, delay);
         let (attempt, stream_id) = (host.attempt, host.stream_id.clone());
         let happening = Happening::SchedulerCall {
             scheduler,
+            master,
             passage,
             attempt,
             stream_id,
@@ -366,6 +285,7 @@ impl World {
     fn scheduler_calls(
         &mut self,
         scheduler: usize,
+        master: usize,
         passage: Passage,
         attempt: u64,
         stream_id: Option<String>,
@@ -373,19 +293,22 @@ impl World {
     ) {
         let host = &self.schedulers[scheduler];
         let life = host.life;
-        if !host.upward.delivers(passage) {
+        if !host.upward[master].delivers(passage) {
             self.statistics.fault("call lost");
             return;
         }
-        if self.master.core.is_none() {
+        if self.masters[master].core.is_none() {
             self.plan(0, 1_000, Happening::SchedulerLost { scheduler, life, attempt });
             return;
         }
         let request = RequestId(self.name());
         let was_subscribe = call.r#type == Some(call::Type::Subscribe);
         let tasks = call.accept.iter().flat_map(|accept| launched_tasks(accept).cloned()).collect();
-        let waiting = Request { scheduler, life, attempt, was_subscribe, tasks };
-        self.master.requests.insert(request, waiting);
+        let is_teardown = call.r#type == Some(call::Type::Teardown);
+        let teardown = call.framework_id.clone().filter(|_| is_teardown);
+        self.registry.torn_down.extend(teardown.clone());
+        let waiting = Request { scheduler, life, attempt, was_subscribe, tasks, teardown };
+        self.masters[master].requests.insert(request, waiting);
         let event = if was_subscribe {
             let connection = ConnectionId(self.name());
             let principal = None;
@@ -393,29 +316,7 @@ impl World {
         } else {
             Event::SchedulerCall { request, stream_id, call, principal: None }
         };
-        self.feed_master(event);
-    }
-
-    pub(crate) fn send_on_stream(&mut self, connection: ConnectionId, event: SchedulerEvent) {
-        let Some(stream) = self.master.streams.get(&connection).copied() else { return };
-        if stream.is_broken {
-            self.statistics.fault("event lost");
-            return;
-        }
-        self.send_to_scheduler(stream.scheduler, stream.life, stream.attempt, event);
-    }
-
-    pub(crate) fn send_to_scheduler(
-        &mut self,
-        scheduler: usize,
-        life: u32,
-        attempt: u64,
-        event: SchedulerEvent,
-    ) {
-        let delay = self.latency();
-        let passage = self.schedulers[scheduler].downward.send(self.now, delay);
-        let happening = Happening::AtScheduler { scheduler, life, passage, attempt, event };
-        self.schedule.add(passage.at, happening);
+        self.feed_master(master, event);
     }
 
     fn at_scheduler(&mut self, scheduler: usize, event: SchedulerEvent) {
@@ -484,18 +385,6 @@ impl World {
         self.ask_soon(scheduler);
     }
 
-    pub(crate) fn scheduler_disconnected(&mut self, scheduler: usize) {
-        let host = &mut self.schedulers[scheduler];
-        host.attempt += 1;
-        host.is_subscribed = false;
-        host.stream_id = None;
-        host.offers.clear();
-        let life = host.life;
-        if !std::mem::replace(&mut host.is_connecting, true) {
-            self.plan(10, 1_500, Happening::SchedulerDial { scheduler, life });
-        }
-    }
-
     /// The old framework is no more.
     pub(crate) fn become_another_framework(&mut self, scheduler: usize) {
         let host = &mut self.schedulers[scheduler];
@@ -527,7 +416,8 @@ fn launched_tasks(accept: &call::Accept) -> impl Iterator<Item = &TaskId> {
 )]
 fn addressee(happening: &Happening) -> Option<(usize, u32)> {
     match happening {
-        Happening::SchedulerDial { scheduler, life }
+        Happening::SchedulerDetects { scheduler, life }
+        | Happening::SchedulerDial { scheduler, life }
         | Happening::SchedulerLost { scheduler, life, .. }
         | Happening::AtScheduler { scheduler, life, .. }
         | Happening::SchedulerIdea { scheduler, life }

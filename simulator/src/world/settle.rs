@@ -46,6 +46,16 @@ impl World {
             .or_else(|| self.unrest_of_drains())
             .or_else(|| self.unrest_of_books())
             .or_else(|| self.unrest_of_totals())
+            .or_else(|| self.unrest_of_registry())
+    }
+
+    /// What the leader believes is what the next one would know.
+    fn unrest_of_registry(&self) -> Option<Violation> {
+        let host = &self.masters[self.leader()?];
+        if !host.store.is_idle() {
+            return Some("a write is under way".to_owned());
+        }
+        self.registry.books().difference(host.snapshot.as_ref()?)
     }
 
     /// Every operation with an id ended in a state that its framework was told.
@@ -65,10 +75,10 @@ impl World {
 
     /// Agents that were to be drained are drained.
     fn unrest_of_drains(&mut self) -> Option<Violation> {
-        let snapshot = self.master.snapshot.clone()?;
+        let snapshot = self.leader_snapshot()?;
         let mut drained = 0;
         for id in &self.operator.drained {
-            if !self.master.registry.is_member_since_it_joined(id) {
+            if !self.registry.is_member_since_it_joined(id) {
                 continue;
             }
             let view = snapshot.agents.get(id);
@@ -84,7 +94,7 @@ impl World {
 
     /// Master and agent agree on what an agent has, reservations and volumes included.
     fn unrest_of_totals(&mut self) -> Option<Violation> {
-        let snapshot = self.master.snapshot.clone()?;
+        let snapshot = self.leader_snapshot()?;
         self.agents.iter_mut().enumerate().find_map(|(index, host)| {
             let own = host.core.as_mut()?.snapshot();
             let own = Resources::from_wire(&own.resources).unwrap_or_default();
@@ -97,7 +107,7 @@ impl World {
     }
 
     fn unrest_of_processes(&self) -> Option<Violation> {
-        let Some(snapshot) = &self.master.snapshot else {
+        let Some(snapshot) = self.leader_snapshot() else {
             return Some("there is no master".to_owned());
         };
         for (index, scheduler) in self.schedulers.iter().enumerate() {
@@ -150,7 +160,7 @@ impl World {
 
     /// Whether the agent of that id is in the cluster now.
     fn is_member(&self, id: &protocol::mesos::AgentId) -> bool {
-        self.master.snapshot.as_ref().is_some_and(|snapshot| snapshot.agents.contains_key(id))
+        self.leader_snapshot().is_some_and(|snapshot| snapshot.agents.contains_key(id))
     }
 
     /// Invariants 3 and 5: every update that an agent called safe reached its framework.
@@ -175,7 +185,7 @@ impl World {
     /// Invariant 2: the master counts as used all that is used. When news of an executor's end are lost
     /// it counts more, until the agent registers again; that is waste, and only counted.
     fn unrest_of_books(&mut self) -> Option<Violation> {
-        let snapshot = self.master.snapshot.clone()?;
+        let snapshot = self.leader_snapshot()?;
         let mut surplus = 0;
         let mut known = BTreeSet::new();
         for view in snapshot.frameworks.values() {

@@ -7,6 +7,8 @@ use protocol::pid::Pid;
 
 use crate::happening::Happening;
 use crate::lane::Passage;
+use crate::process::Process;
+use crate::settings::Sabotage;
 use crate::world::World;
 
 /// How a connection ends.
@@ -37,97 +39,129 @@ impl World {
         !self.healing && self.random.chance(self.settings.doubled)
     }
 
-    pub(crate) fn send_to_agent(&mut self, agent: usize, message: Box<MasterToAgent>) {
-        let from = self.master.pid.clone();
+    pub(crate) fn send_to_agent(
+        &mut self,
+        master: usize,
+        agent: usize,
+        message: Box<MasterToAgent>,
+    ) {
         let delay = self.latency();
-        let passage = self.agents[agent].inward.send(self.now, delay);
+        let passage = self.agents[agent].inward[master].send(self.now, delay);
         if self.is_doubled() {
             self.statistics.fault("message doubled");
-            let (from, message) = (from.clone(), message.clone());
-            self.schedule.add(passage.at, Happening::AtAgent { agent, passage, from, message });
+            let message = message.clone();
+            self.schedule.add(passage.at, Happening::AtAgent { agent, master, passage, message });
         }
-        self.schedule.add(passage.at, Happening::AtAgent { agent, passage, from, message });
+        self.schedule.add(passage.at, Happening::AtAgent { agent, master, passage, message });
     }
 
-    pub(crate) fn send_to_master(&mut self, agent: usize, to: Pid, message: Box<AgentToMaster>) {
+    pub(crate) fn send_to_master(&mut self, agent: usize, to: &Pid, message: Box<AgentToMaster>) {
+        let Some(master) = self.master_at(to) else {
+            self.violate(format!("agent {agent} sends {} to {to}: nobody", message.name()));
+            return;
+        };
         let delay = self.latency();
-        let passage = self.agents[agent].outward.send(self.now, delay);
+        let passage = self.agents[agent].outward[master].send(self.now, delay);
         if self.is_doubled() {
             self.statistics.fault("message doubled");
-            let (to, message) = (to.clone(), message.clone());
-            self.schedule.add(passage.at, Happening::AtMaster { agent, passage, to, message });
+            let message = message.clone();
+            self.schedule.add(passage.at, Happening::AtMaster { agent, master, passage, message });
         }
-        self.schedule.add(passage.at, Happening::AtMaster { agent, passage, to, message });
+        self.schedule.add(passage.at, Happening::AtMaster { agent, master, passage, message });
     }
 
     pub(crate) fn at_master(
         &mut self,
         agent: usize,
+        master: usize,
         passage: Passage,
-        to: &Pid,
         message: Box<AgentToMaster>,
     ) {
-        if !self.agents[agent].outward.delivers(passage) {
+        if !self.agents[agent].outward[master].delivers(passage) {
             self.statistics.fault("message lost");
             return;
         }
-        if self.master.core.is_none() || *to != self.master.pid {
+        if !self.masters[master].is_up {
             let life = self.agents[agent].life;
-            let pid = to.clone();
+            let pid = self.masters[master].pid.clone();
             self.plan(0, 1_000, Happening::MasterLinkBroken { agent, life, pid });
             return;
         }
+        // A standby drops what is meant for a leader.
         let from = self.agents[agent].pid.clone();
-        self.feed_master(master::Event::AgentMessage { from, message });
+        self.feed_master(master, master::Event::AgentMessage { from, message });
     }
 
     pub(crate) fn at_agent(
         &mut self,
         agent: usize,
+        master: usize,
         passage: Passage,
-        from: Pid,
         message: MasterToAgent,
     ) {
-        if !self.agents[agent].inward.delivers(passage) {
+        if !self.agents[agent].inward[master].delivers(passage) {
             self.statistics.fault("message lost");
             return;
         }
         if self.agents[agent].core.is_none() {
-            self.report_broken_link(agent);
+            self.report_broken_link(master, agent);
             return;
         }
-        self.feed_agent(agent, agent::Event::MasterMessage { from, message });
-    }
-
-    /// The master will notice that its connection to an agent is broken.
-    pub(crate) fn report_broken_link(&mut self, agent: usize) {
-        let life = self.master.life;
-        let pid = self.agents[agent].pid.clone();
-        self.plan(0, 3_000, Happening::AgentLinkBroken { life, pid });
-    }
-
-    pub(crate) fn agent_link_broken(&mut self, life: u32, pid: &Pid) {
-        if self.master.life == life && self.master.linked.remove(pid) {
-            self.feed_master(master::Event::Exited { pid: pid.clone() });
+        let mut from = self.masters[master].pid.clone();
+        // Pings are answered, whoever sends them.
+        let is_foreign = self.agents[agent].detected.as_ref() != Some(&from)
+            && !matches!(message, MasterToAgent::PingSlave(_));
+        if self.sabotaged(Sabotage::ObeyAnyMaster)
+            && let Some(detected) = self.agents[agent].detected.clone()
+        {
+            from = detected;
+        }
+        let name = message.name();
+        let event = agent::Event::MasterMessage { from, message };
+        if !is_foreign {
+            self.feed_agent(agent, event);
+        } else if self.is_obeyed(agent, event) {
+            self.violate(format!("invariant 4: agent {agent} obeys {name} of master {master}"));
         }
     }
 
-    /// Breaks the connections between the master and an agent.
-    pub(crate) fn break_connections(&mut self, agent: usize, how: Break) {
+    /// Whether an agent does anything about an event, besides a note in its log.
+    fn is_obeyed(&mut self, agent: usize, event: agent::Event) -> bool {
+        let Some(core) = &mut self.agents[agent].core else { return false };
+        let effects = core.handle(self.now, event);
+        effects.iter().any(|effect| !matches!(effect, agent::Effect::Log { .. }))
+    }
+
+    /// A master will notice that its connection to an agent is broken.
+    pub(crate) fn report_broken_link(&mut self, master: usize, agent: usize) {
+        let process = self.masters[master].process(master);
+        let pid = self.agents[agent].pid.clone();
+        self.plan(0, 3_000, Happening::AgentLinkBroken { process, pid });
+    }
+
+    pub(crate) fn agent_link_broken(&mut self, process: Process, pid: &Pid) {
+        let host = &mut self.masters[process.master];
+        if host.life == process.life && host.linked.remove(pid) {
+            self.feed_master(process.master, master::Event::Exited { pid: pid.clone() });
+        }
+    }
+
+    /// Breaks the connections between a master and an agent.
+    pub(crate) fn break_connections(&mut self, master: usize, agent: usize, how: Break) {
         let mut cut = || self.now + self.random.millis(0, REMAINS);
         let (of_agent, of_master) = match how {
             Break::Reset => (cut(), cut()),
             Break::MasterDied => (self.now - Duration::from_nanos(1), cut()),
             Break::AgentDied => (cut(), self.now - Duration::from_nanos(1)),
         };
-        self.agents[agent].outward.sever(self.now, of_agent);
-        self.agents[agent].inward.sever(self.now, of_master);
+        self.agents[agent].outward[master].sever(self.now, of_agent);
+        self.agents[agent].inward[master].sever(self.now, of_master);
         if how != Break::MasterDied {
-            self.report_broken_link(agent);
+            self.report_broken_link(master, agent);
         }
         if how != Break::AgentDied {
             let life = self.agents[agent].life;
-            let pid = self.master.pid.clone();
+            let pid = self.masters[master].pid.clone();
             self.plan(0, 3_000, Happening::MasterLinkBroken { agent, life, pid });
         }
     }
