@@ -18,7 +18,7 @@ use crate::cluster::{Cluster, Scheduler};
 use crate::lives::Lives;
 
 /// What one idle agent may cost (M8). The goal is 4096.
-const AGENT_BYTES_MAX: u64 = 6144;
+const AGENT_BYTES_MAX: u64 = 4096;
 /// What one running task may cost (M8).
 const TASK_BYTES_MAX: u64 = 1024;
 /// What the whole may cost at a million of each (M8).
