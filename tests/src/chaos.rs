@@ -74,10 +74,7 @@ pub fn run(options: &ChaosOptions, leavings: &Path) -> Option<Report> {
     let settled = check::settle(&mut world, until);
     note(&mut report, "all", settled.err());
     report.collect(&world, until);
-    if !report.violations.is_empty()
-        || report.updates_lost > 0
-        || !report.ended_otherwise.is_empty()
-    {
+    if report.is_worth_a_look() {
         keep_logs(&world, leavings);
     }
     Some(report)

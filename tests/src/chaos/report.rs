@@ -9,6 +9,9 @@ use super::ledger::Ledger;
 use super::world::World;
 use crate::Term;
 
+/// After a time without a leader that is longer than a session and an election together.
+const LONG_WITHOUT_LEADER_SECONDS: f64 = 8.0;
+
 /// What came of it.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -62,6 +65,15 @@ impl Report {
         for name in &world.unexpected_ends {
             *self.unexpected_ends.entry(name.clone()).or_default() += 1;
         }
+    }
+
+    /// Whether somebody should read the logs.
+    pub(super) fn is_worth_a_look(&self) -> bool {
+        let is_long = |seconds: &f64| *seconds > LONG_WITHOUT_LEADER_SECONDS;
+        !self.violations.is_empty()
+            || self.updates_lost > 0
+            || !self.ended_otherwise.is_empty()
+            || self.without_leader.iter().any(is_long)
     }
 
     fn updates(&mut self, world: &World, ledger: &Ledger, until: f64) {
