@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::cluster::{Cluster, Scheduler};
 use crate::lives::Lives;
 
-/// What one idle agent may cost (M8). The goal is 4096.
+/// What one idle agent may cost (M8).
 const AGENT_BYTES_MAX: u64 = 4096;
 /// What one running task may cost (M8).
 const TASK_BYTES_MAX: u64 = 1024;
