@@ -1,7 +1,7 @@
 //! A master and agents as separate processes.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
@@ -190,11 +190,29 @@ impl Cluster {
         self.agents[number].process.kill_hard();
     }
 
-    /// Starts an agent again on the same port and folder.
+    /// Starts an agent again on the same port and folder. While it was away its port may have become that of
+    /// somebody's connection: then it is started until the port is free again.
     pub fn start_agent(&mut self, number: usize) {
         let arguments = self.agents[number].arguments.clone();
-        self.agents[number].process =
-            start(&arguments, self.folder.path(), &format!("agent-{number}"));
+        let count = |logs: &str, text: &str| logs.matches(text).count();
+        let before = self.agents[number].process.logs();
+        for _ in 0..PORT_ATTEMPTS_MAX {
+            let taken = count(&self.agents[number].process.logs(), PORT_TAKEN);
+            let process = start(&arguments, self.folder.path(), &format!("agent-{number}"));
+            self.agents[number].process = process;
+            let process = &mut self.agents[number].process;
+            let deadline = Instant::now() + START_LIMIT;
+            while process.is_running()
+                && count(&process.logs(), READY) == count(&before, READY)
+                && Instant::now() < deadline
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if process.is_running() || count(&process.logs(), PORT_TAKEN) == taken {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Gives an agent other values of flags, or more flags, from its next start on.
@@ -220,6 +238,15 @@ impl Cluster {
         format!("{}{agents}", self.master.logs())
     }
 }
+
+/// How often an agent is started whose port is taken, ten times a second.
+const PORT_ATTEMPTS_MAX: u32 = 300;
+
+/// What an agent prints once it listens.
+const READY: &str = "Meseta agent is ready";
+
+/// What an agent prints that cannot listen.
+const PORT_TAKEN: &str = "Address already in use";
 
 fn start(arguments: &[String], folder: &Path, name: &str) -> Process {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
