@@ -297,7 +297,9 @@ impl Allocator {
         }
         let total = entry.profile.total.non_shared();
         entry.is_overcommitted = !total.contains(&held);
-        entry.free = total.saturating_sub(&held);
+        // Nearly every agent is offered sooner or later, and the first change would copy a long list in the
+        // middle of an operation.
+        entry.free = total.saturating_sub(&held).detached();
         entry.shared = entry.profile.total.shared();
     }
 

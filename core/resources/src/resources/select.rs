@@ -221,6 +221,15 @@ impl Resources {
         self.filter(|resource| !resource.is_shared())
     }
 
+    /// The same in a list of its own: for a value that will be changed soon, while what it is made from stays.
+    #[must_use]
+    pub fn detached(mut self) -> Self {
+        if !self.is_empty() {
+            self.0.make_mut();
+        }
+        self
+    }
+
     #[must_use]
     pub fn scalars(&self) -> Self {
         self.filter(|resource| resource.value.scalar().is_some())
