@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ensemble::Ensemble;
 use nix::sys::signal::Signal;
 
 use super::world::{AGENTS, World};
@@ -206,25 +207,27 @@ const fn absence(servers: Servers) -> Duration {
 }
 
 fn kill_servers(world: &mut World, servers: Servers) {
-    let chosen = choose(world, servers);
-    for server in &chosen {
-        world.cluster.ensemble.kill(*server);
-    }
-    world.pass(absence(servers));
-    for server in chosen {
-        world.cluster.ensemble.restart(server);
-    }
-    world.ensemble_returns();
+    lose_servers(world, servers, Ensemble::kill, Ensemble::restart);
 }
 
 fn pause_servers(world: &mut World, servers: Servers) {
+    lose_servers(world, servers, |it, server| it.pause(server), |it, server| it.resume(server));
+}
+
+/// Has some servers of the ensemble go, by `leave`, and return after a while, by `come_back`.
+fn lose_servers(
+    world: &mut World,
+    servers: Servers,
+    leave: fn(&mut Ensemble, usize),
+    come_back: fn(&mut Ensemble, usize),
+) {
     let chosen = choose(world, servers);
     for server in &chosen {
-        world.cluster.ensemble.pause(*server);
+        leave(&mut world.cluster.ensemble, *server);
     }
     world.pass(absence(servers));
     for server in chosen {
-        world.cluster.ensemble.resume(server);
+        come_back(&mut world.cluster.ensemble, server);
     }
     world.ensemble_returns();
 }
