@@ -5,6 +5,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use protocol::causes::with_causes;
 use protocol::scheduler::{Call, call};
 use sdk::{CallError, Incoming, Scheduler, SchedulerOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -184,7 +185,7 @@ impl Run {
             Err(error @ CallError::Refused { .. }) if kind == Some(call::Type::Accept) => {
                 return Err(error).context("cannot launch the task");
             }
-            Err(error) => tracing::warn!(?kind, error = %chain(&error), "call failed"),
+            Err(error) => tracing::warn!(?kind, error = %with_causes(&error), "call failed"),
         }
         Ok(())
     }
@@ -194,7 +195,7 @@ impl Run {
         let call = Call { r#type: Some(call::Type::Teardown), ..Default::default() };
         match timeout(TEARDOWN_LIMIT, self.scheduler.call(call)).await {
             Ok(Ok(()) | Err(CallError::NotSubscribed)) => {}
-            Ok(Err(error)) => tracing::debug!(error = %chain(&error), "cannot tear down"),
+            Ok(Err(error)) => tracing::debug!(error = %with_causes(&error), "cannot tear down"),
             Err(_) => tracing::debug!("the master does not answer to the teardown"),
         }
     }
@@ -233,17 +234,6 @@ async fn at(instant: Option<Instant>) {
         Some(instant) => sleep_until(instant).await,
         None => pending().await,
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

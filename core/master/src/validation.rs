@@ -15,8 +15,8 @@ pub(crate) mod quota;
 pub(crate) mod task;
 
 use std::collections::BTreeSet;
-use std::error::Error;
 
+use protocol::causes::with_causes;
 use protocol::mesos;
 use resources::{Resource, Resources};
 
@@ -38,18 +38,6 @@ pub(crate) fn id(id: &str) -> Result<(), String> {
         return Err(format!("'{id}' contains invalid characters"));
     }
     Ok(())
-}
-
-/// A text with its causes, in the one-line form that Mesos' texts have.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// Resources from outside, each valid by itself and with a valid disk.

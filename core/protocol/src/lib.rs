@@ -5,6 +5,7 @@
 //! outside never panic; they give an error that names the field.
 
 pub mod bytes;
+pub mod causes;
 pub mod duration;
 pub mod flat;
 #[expect(

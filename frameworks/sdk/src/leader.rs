@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::Incoming;
+use protocol::causes::with_causes;
 
 /// The framework does not listen any more.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ impl Followed {
                 }
                 Detected::Nobody => format!("no master leads at {}", self.place),
                 Detected::Unreachable => format!("{} does not answer", self.place),
-                Detected::Failed(error) => crate::chain(&*error),
+                Detected::Failed(error) => with_causes(&*error),
             };
             tracing::debug!(reason, "there is no leading master");
             if events.send(Incoming::Disconnected { reason }).await.is_err() {

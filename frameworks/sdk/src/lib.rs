@@ -45,14 +45,3 @@ pub use scheduler::{
     StartError, SubscribeError,
 };
 pub use store::{Store, StoreError};
-
-/// An error with all that caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}

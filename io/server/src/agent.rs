@@ -9,6 +9,7 @@ use agent::Agent;
 use agent::config::{CommandLine, Config};
 use libprocess::{BindError, Incoming, Node, NodeOptions};
 use protocol::DecodeError;
+use protocol::causes::with_causes;
 use protocol::messages::{Authentication, MasterToAgent};
 use protocol::pid::Pid;
 use tokio::runtime::Handle;
@@ -103,7 +104,7 @@ impl AgentServer {
         let config = config(&options, &node, &work_dir, resources, attributes)?;
         let clock = Clock::start();
         let recovered = agent::recovery::recover(&config, &tree)
-            .map_err(|error| StartError::Recovery(containers::with_causes(&error)))?;
+            .map_err(|error| StartError::Recovery(with_causes(&error)))?;
         let lock = prepare(&work_dir)?;
         let (core, effects) = Agent::new(clock.now(), config, Some(recovered));
 
@@ -280,7 +281,7 @@ fn writer(meta: PathBuf, inputs: Inputs<Input>) -> io::Result<Writer> {
         let event = match result {
             Ok(()) => agent::event::Event::Checkpointed { write },
             Err(error) => {
-                let message = containers::with_causes(&error);
+                let message = with_causes(&error);
                 agent::event::Event::CheckpointFailed { write, message }
             }
         };

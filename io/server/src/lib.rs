@@ -1,7 +1,6 @@
 //! The daemons: sockets, HTTP, timers and storage around the state machines of `core`.
 
 pub mod agent;
-mod causes;
 pub mod event_loop;
 pub mod files;
 pub mod flags;

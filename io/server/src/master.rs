@@ -40,7 +40,7 @@ use master::SESSION_ACTOR;
 use master::event::Event;
 use master::registry::RecordError;
 use protocol::pid::Pid;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub use self::leadership::Leadership;
@@ -51,12 +51,15 @@ use self::daemon::{Daemon, DaemonParts};
 use self::endpoint::MASTER_ACTOR;
 use self::handler::{MasterHandler, Names, peer_event};
 use self::render::Process;
-use self::term::{Beginning, Term};
+use self::term::Term;
 use crate::event_loop::Clock;
 use crate::http::serve;
 
 /// How many messages are taken from the node at a time.
-const INCOMING_BATCH_MAX: usize = 256;
+const INCOMING_BATCH_MAX: u32 = 256;
+
+/// How many messages of agents and drivers may wait for the master. Beyond it the connections they come from do.
+const MESSAGES_WAITING_MAX: u32 = 16 * INCOMING_BATCH_MAX;
 
 /// How long messages may take to be written when the daemon stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -135,7 +138,8 @@ impl MasterServer {
             None => {
                 let term = lead_alone(&daemon, options.registry).await?;
                 tracing::info!(%address, hostname, "the master leads");
-                tokio::spawn(report_end(term, over_sender))
+                let daemon = Arc::clone(&daemon);
+                tokio::spawn(reign_alone(daemon, term, over_sender, stopping.clone()))
             }
             Some(election) => {
                 let following = election::follow_leader(Arc::clone(&daemon), election.clone());
@@ -166,24 +170,25 @@ impl MasterServer {
     }
 }
 
-/// Leads without an election, for as long as the process lives.
-async fn lead_alone(daemon: &Arc<Daemon>, store: RegistryStore) -> Result<Arc<Term>, StartError> {
+/// Leads without an election.
+async fn lead_alone(daemon: &Daemon, store: RegistryStore) -> Result<Arc<Term>, StartError> {
     let registry = term::open_registry(move || term::embedded(&store)).await?;
-    let term = Arc::new(Term::begin(Beginning {
-        node: daemon.node.clone(),
-        clock: daemon.clock,
-        dropped_streams: Arc::clone(&daemon.dropped_streams),
-        settings: daemon.settings()?,
-        registry,
-        lease: None,
-    })?);
-    daemon.lead(Arc::clone(&term)).await;
-    Ok(term)
+    daemon.lead(daemon.settings()?, registry, None).await
 }
 
-async fn report_end(term: Arc<Term>, over: watch::Sender<Option<String>>) {
-    let end = term.ended().await;
-    over.send_replace(Some(end.reason().to_owned()));
+/// Until the daemon stops, or the reason is known why it should: then it is sent to `over`.
+async fn reign_alone(
+    daemon: Arc<Daemon>,
+    term: Arc<Term>,
+    over: watch::Sender<Option<String>>,
+    stopping: watch::Receiver<bool>,
+) {
+    let ended = async {
+        let end = term.ended().await;
+        over.send_replace(Some(end.reason().to_owned()));
+    };
+    until_stopping(ended, stopping).await;
+    daemon.finish().await;
 }
 
 async fn until_stopping(work: impl Future<Output = ()>, mut stopping: watch::Receiver<bool>) {
@@ -237,9 +242,6 @@ impl RunningMaster {
     /// port.
     pub async fn shutdown(mut self) {
         self.shutdown.send_replace(true);
-        if let Ok(term) = self.daemon.term() {
-            term.finish().await;
-        }
         if let Some(life) = self.life.take() {
             let _ = life.await;
         }
@@ -278,10 +280,12 @@ async fn take_incoming(
     handler: Arc<MasterHandler>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let mut batch = Vec::with_capacity(INCOMING_BATCH_MAX);
+    let batch_max = INCOMING_BATCH_MAX as usize;
+    let mut batch = Vec::with_capacity(batch_max);
+    let waiting = Arc::new(Semaphore::new(MESSAGES_WAITING_MAX as usize));
     loop {
         tokio::select! {
-            received = incoming.recv_many(&mut batch, INCOMING_BATCH_MAX) => {
+            received = incoming.recv_many(&mut batch, batch_max) => {
                 if received == 0 {
                     return;
                 }
@@ -305,11 +309,13 @@ async fn take_incoming(
             }
         }
         // Before a term, and after it, messages mean nothing; their senders repeat what matters.
-        if !events.is_empty()
-            && let Ok(term) = handler.term()
+        let Ok(term) = handler.term() else { continue };
+        let count = u32::try_from(events.len()).unwrap_or(INCOMING_BATCH_MAX);
+        if count > 0
+            && let Ok(room) = Arc::clone(&waiting).acquire_many_owned(count).await
         {
             // A term that has just ended takes nothing any more.
-            let _ = term.inputs.send(Command::Messages(events)).await;
+            let _ = term.inputs.send(Command::Messages { events, room }).await;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Operations that turn resources into others: reservations and volumes.
 
 use protocol::Names;
+use protocol::causes::with_causes;
 use protocol::mesos::offer::Operation;
 use protocol::mesos::offer::operation::Type;
 use protocol::mesos::{AgentId, OfferId, Resource as WireResource};
@@ -31,8 +32,7 @@ impl Master {
         if let Some(destroy) = &operation.destroy {
             self.rescind_offers_with(&acceptance.agent_id, &destroy.volumes);
         }
-        let conversions =
-            resources::conversions(operation).map_err(|error| validation::with_causes(&error))?;
+        let conversions = resources::conversions(operation).map_err(|error| with_causes(&error))?;
         let mut remaining = acceptance.remaining.clone();
         match operation.r#type.unwrap_or(Type::Unknown) {
             r#type @ (Type::GrowVolume | Type::ShrinkVolume) => {
@@ -55,7 +55,7 @@ impl Master {
             | Type::DestroyDisk
             | Type::Unknown => {
                 for conversion in &conversions {
-                    remaining.apply(conversion).map_err(|error| validation::with_causes(&error))?;
+                    remaining.apply(conversion).map_err(|error| with_causes(&error))?;
                 }
                 if operation.create.is_some() || operation.destroy.is_some() {
                     acceptance.shared = remaining.shared();

@@ -1,11 +1,10 @@
 //! The form of an operation's resources: what a framework sent becomes what is used inside.
 
+use protocol::causes::with_causes;
 use protocol::mesos::offer::Operation;
 use protocol::mesos::offer::operation::Type;
 use protocol::mesos::resource::AllocationInfo;
 use protocol::mesos::{Resource, TaskInfo, health_check};
-
-use crate::validation;
 
 /// Checks that an operation has the field its type is for (`validateAndUpgradeResources` in
 /// `src/common/resources_utils.cpp`).
@@ -99,7 +98,7 @@ fn normalize_all(resources: &mut [Resource], role: Option<&str>) -> Result<(), S
 
 fn normalize(resource: &mut Resource, role: Option<&str>) -> Result<(), String> {
     let parsed = resources::Resource::from_wire(resource).map_err(|error| {
-        format!("Resource '{}' is invalid: {}", resource.name, validation::with_causes(&error))
+        format!("Resource '{}' is invalid: {}", resource.name, with_causes(&error))
     })?;
     if !parsed.is_written_as(resource) {
         *resource = parsed.to_wire();

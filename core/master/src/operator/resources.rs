@@ -1,6 +1,7 @@
 //! Reservations and volumes made by operators (`Master::Http::_operation` in `src/master/http.cpp`).
 
 use protocol::Names;
+use protocol::causes::with_causes;
 use protocol::master::{Call, call};
 use protocol::mesos::AgentId;
 use protocol::mesos::offer::{Operation, operation};
@@ -39,7 +40,7 @@ impl Master {
         let conversions = match resources::conversions(&operation) {
             Ok(conversions) => conversions,
             Err(error) => {
-                let error = validation::with_causes(&error);
+                let error = with_causes(&error);
                 return Response::BadRequest(invalid(&operation, &agent.name(), &error));
             }
         };
@@ -47,7 +48,7 @@ impl Master {
         for conversion in &conversions {
             // Not to be had even if all offers were taken back: then none is.
             if let Err(error) = after.apply(conversion) {
-                return Response::Conflict(validation::with_causes(&error));
+                return Response::Conflict(with_causes(&error));
             }
         }
         if let Some(destroy) = &operation.destroy {
@@ -97,12 +98,12 @@ impl Master {
     ) -> Result<(), String> {
         let mut available = self.allocator.available(id).unwrap_or_default();
         for conversion in conversions {
-            available.apply(conversion).map_err(|error| validation::with_causes(&error))?;
+            available.apply(conversion).map_err(|error| with_causes(&error))?;
         }
         for conversion in conversions {
             self.allocator
                 .update_available(id, &conversion.consumed, &conversion.converted)
-                .map_err(|error| validation::with_causes(&error))?;
+                .map_err(|error| with_causes(&error))?;
         }
         Ok(())
     }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use protocol::causes::with_causes;
 use protocol::internal::{RegisterSlaveMessage, ReregisterSlaveMessage};
 use protocol::mesos::{AgentInfo, TaskState};
 use resources::Resources;
 
-use crate::validation::{framework, id, task, with_causes};
+use crate::validation::{framework, id, task};
 
 /// The oldest agents that may join (`MINIMUM_AGENT_VERSION`).
 const VERSION_MINIMUM: [u32; 3] = [1, 0, 0];

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use allocator::{ConstraintLimits, OfferConstraints};
+use protocol::causes::with_causes;
 use protocol::mesos::FrameworkInfo;
 
 use crate::framework::subscribe::Subscription;
 use crate::framework::{Constraints, FrameworkCapabilities, roles};
-use crate::validation::{id, quota, with_causes};
+use crate::validation::{id, quota};
 
 /// The longest duration that fits into nanoseconds, in seconds.
 const DURATION_SECONDS_MAX: f64 = 9_223_372_036.854_775;

@@ -1,5 +1,6 @@
 //! Reservations and volumes, before they are made.
 
+use protocol::causes::with_causes;
 use protocol::mesos::offer::Operation;
 use protocol::mesos::offer::operation::{
     Create, Destroy, GrowVolume, Reserve, ShrinkVolume, Unreserve,
@@ -11,7 +12,7 @@ use resources::{Quantity, Resource, Resources};
 
 use crate::agent::Agent;
 use crate::framework::{FrameworkCapabilities, roles};
-use crate::validation::{resources, single_allocation_role, unique_persistence_ids, with_causes};
+use crate::validation::{resources, single_allocation_role, unique_persistence_ids};
 
 /// Who asks for an operation: a framework, or an operator.
 #[derive(Clone, Copy, Debug)]

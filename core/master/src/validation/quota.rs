@@ -6,7 +6,7 @@ use protocol::mesos::value::{Scalar, Type};
 use protocol::quota::{QuotaConfig, QuotaRequest};
 use resources::{Limits, Quantities, Quantity, Resource};
 
-use crate::validation::with_causes;
+use protocol::causes::with_causes;
 
 /// The most of `mem` and `disk`, in megabytes.
 const EXABYTE_IN_MEGABYTES: f64 = 1_099_511_627_776.0;

@@ -7,6 +7,7 @@ use http_body_util::BodyExt;
 use hyper::Response;
 use hyper::body::Incoming as Body;
 use hyper::header::LOCATION;
+use protocol::causes::with_causes;
 use protocol::recordio;
 use protocol::scheduler::{Event, event};
 use tokio::sync::mpsc;
@@ -75,7 +76,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut leaders: Leaders, events: mpsc:
 }
 
 fn lost(error: &dyn std::error::Error) -> End {
-    End::Lost { reason: crate::chain(error) }
+    End::Lost { reason: with_causes(error) }
 }
 
 async fn attempt(

@@ -2,6 +2,7 @@ use ensemble::Ensemble;
 
 use super::*;
 use crate::Instance;
+use protocol::causes::with_causes;
 
 fn id(value: &str) -> FrameworkId {
     FrameworkId { value: value.to_owned(), ..Default::default() }
@@ -50,7 +51,7 @@ async fn a_file_keeps_what_it_is_given() {
     let store = reopened(&place).await;
     let error = Store::open(&place).await.unwrap_err();
     assert!(error.to_string().contains(&place), "{error}");
-    assert!(crate::chain(&error).contains("in use by another process"), "{error:?}");
+    assert!(with_causes(&error).contains("in use by another process"), "{error:?}");
     drop(store);
 }
 
@@ -91,7 +92,7 @@ async fn an_instance_that_was_deposed_writes_nothing() {
 #[tokio::test]
 async fn places_that_are_none_are_told() {
     let error = Store::open("zk://host/path").await.unwrap_err();
-    assert!(crate::chain(&error).contains("expected host:port"), "{error:?}");
+    assert!(with_causes(&error).contains("expected host:port"), "{error:?}");
     let error = Store::open("/proc/no-such-folder").await.unwrap_err();
     assert!(error.to_string().contains("/proc/no-such-folder"), "{error}");
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use agent::event::{ConnectionId, Event};
 use agent::view::View;
 use hyper::{Method, StatusCode};
+use protocol::causes::with_causes;
 use protocol::messages::{Authentication, MasterToAgent};
 use protocol::{Message as _, executor};
 use tokio::sync::oneshot;
@@ -16,7 +17,7 @@ mod containers;
 mod state;
 
 use super::authentication::AUTHENTICATEE;
-use super::containers::{Containers, with_causes};
+use super::containers::Containers;
 use super::machine::{ACTOR, Input};
 use crate::event_loop::Inputs;
 use crate::files::Attachments;

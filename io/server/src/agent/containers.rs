@@ -22,8 +22,8 @@ use tokio::runtime::Handle;
 
 use super::machine::Input;
 use super::volumes::Volumes;
-pub(super) use crate::causes::with_causes;
 use crate::event_loop::Inputs;
+use protocol::causes::with_causes;
 
 /// The environment variable by which processes are known to belong to a container: its value, the
 /// sandbox, is unique to each run of an executor.

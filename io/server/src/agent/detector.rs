@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use agent::event::{Event, Leader};
 use coordination::{Detected, Detector, DetectorError};
+use protocol::causes::with_causes;
 use protocol::pid::Pid;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -125,7 +126,7 @@ async fn follow(place: String, mut detected: watch::Receiver<Detected>, inputs: 
                 tracing::warn!("{place} is out of reach: who leads is not known");
             }
             Detected::Failed(error) => {
-                let error = super::containers::with_causes(&**error);
+                let error = with_causes(&**error);
                 tracing::error!("the leading master is not known: {error}");
             }
         }

@@ -16,6 +16,7 @@ use super::AuthenticationTimeouts;
 use super::api;
 use crate::flags::{CredentialsFlagError, Values};
 use crate::http::authentication::Access;
+use protocol::causes::with_causes;
 
 /// Where executors look for programs when the operator does not say.
 const EXECUTOR_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -295,7 +296,7 @@ fn garbage_collection(values: &Values) -> GarbageCollectionConfig {
 }
 
 fn refused(name: &'static str, value: &str, error: &dyn std::error::Error) -> OptionsError {
-    let reason = super::containers::with_causes(error);
+    let reason = with_causes(error);
     OptionsError::Value { name, value: value.to_owned(), reason }
 }
 

@@ -9,7 +9,7 @@ use master::event::{ConnectionId, Event, RequestId};
 use master::view::Snapshot;
 use protocol::time::Timestamp;
 use protocol::uuid::Uuid;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::http::connection::ConnectionHandle;
 use crate::http::{ContentType, StreamBody};
@@ -21,7 +21,12 @@ pub(super) enum Command {
     Event(Event),
     /// What agents and drivers have sent, in order. Together, so that the one connection of many agents gets its turn
     /// among hundreds of schedulers' calls that wait for theirs.
-    Messages(Vec<Event>),
+    Messages {
+        /// What they mean.
+        events: Vec<Event>,
+        /// Room among those that wait, until they are handled.
+        room: OwnedSemaphorePermit,
+    },
     /// An HTTP request that waits for an answer.
     Request {
         /// Its name in `event`.

@@ -7,13 +7,14 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use ::authentication::cram_md5::ChallengeKey;
+use coordination::Lease;
 use libprocess::Node;
 use tokio::sync::watch;
 
 use super::StartError;
 use super::endpoint::MASTER_ACTOR;
 use super::leadership::Leadership;
-use super::term::Term;
+use super::term::{Beginning, OpenedRegistry, Term};
 use super::whitelist;
 use crate::event_loop::{Clock, Stopped};
 
@@ -69,7 +70,7 @@ impl Daemon {
     pub(super) fn settings(&self) -> Result<master::Config, StartError> {
         let seed = match self.seed {
             Some(seed) => seed,
-            None => random_seed().map_err(StartError::Seed)?,
+            None => crate::host::random_seed().map_err(StartError::Seed)?,
         };
         Ok(master::Config {
             seed,
@@ -84,26 +85,55 @@ impl Daemon {
         self.leadership.send_replace(Leadership::Recovering);
     }
 
-    /// This master leads.
-    pub(super) async fn lead(&self, term: Arc<Term>) {
+    /// This master leads from now on, for as long as `lease` is valid.
+    ///
+    /// # Errors
+    /// A thread cannot be made.
+    pub(super) async fn lead(
+        &self,
+        settings: master::Config,
+        registry: OpenedRegistry,
+        lease: Option<Lease>,
+    ) -> Result<Arc<Term>, StartError> {
+        let term = Arc::new(Term::begin(Beginning {
+            node: self.node.clone(),
+            clock: self.clock,
+            dropped_streams: Arc::clone(&self.dropped_streams),
+            settings,
+            registry,
+            lease,
+        })?);
+        // Before anything is waited for, so that a term that has begun can be ended.
+        *self.term.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&term));
         let inputs = term.inputs.clone();
-        *self.term.write().unwrap_or_else(PoisonError::into_inner) = Some(term);
         if let Some(path) = &self.whitelist {
             // Before requests are served, so that nobody gets an offer that the file does not allow.
             whitelist::start(path.clone(), inputs).await;
         }
         self.leadership.send_replace(Leadership::Leading);
+        Ok(term)
     }
 
     /// This master does not lead, or not any more. Waits until its term decides nothing any more.
     pub(super) async fn stand_by(&self) {
-        let term = self.term.write().unwrap_or_else(PoisonError::into_inner).take();
-        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.leadership.send_replace(others);
-        if let Some(term) = term {
+        if let Some(term) = self.leave() {
             term.abandon().await;
             self.node.unlink_all();
         }
+    }
+
+    /// The daemon stops: what its term has in hand is done and written.
+    pub(super) async fn finish(&self) {
+        if let Some(term) = self.leave() {
+            term.finish().await;
+        }
+    }
+
+    fn leave(&self) -> Option<Arc<Term>> {
+        let term = self.term.write().unwrap_or_else(PoisonError::into_inner).take();
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.leadership.send_replace(others);
+        term
     }
 
     /// Who leads when this master does not.
@@ -124,10 +154,4 @@ fn challenge_key() -> io::Result<ChallengeKey> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(ChallengeKey(bytes))
-}
-
-fn random_seed() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
 }

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use super::daemon::Daemon;
 use super::leadership::Leadership;
 use super::options::ZooKeeperOptions;
-use super::term::{self, Beginning, Term, TermEnd};
+use super::term::{self, Term, TermEnd};
 use super::{RegistryStore, StartError};
-use crate::causes::with_causes;
+use protocol::causes::with_causes;
 
 /// How long a master that stepped down waits before it contends again, so that another one is tried.
 const STEP_DOWN_PAUSE: Duration = Duration::from_secs(1);
@@ -26,19 +26,16 @@ pub(super) async fn run(
     mut stopping: watch::Receiver<bool>,
 ) {
     loop {
-        let end = tokio::select! {
-            end = candidacy(&daemon, &options) => end,
-            () = stopped(&mut stopping) => {
-                daemon.stand_by().await;
-                return;
-            }
+        let end = match Candidate::start(&daemon, &options) {
+            Ok(candidate) => candidate.run(&mut stopping).await,
+            Err(error) => Some(TermEnd::Aborted(with_causes(&error))),
         };
-        daemon.stand_by().await;
         match end {
-            TermEnd::Deposed(reason) if options.step_down => {
+            None => return,
+            Some(TermEnd::Deposed(reason)) if options.step_down => {
                 tracing::warn!(%reason, "the master has stepped down and will contend again");
             }
-            TermEnd::Deposed(reason) | TermEnd::Aborted(reason) => {
+            Some(TermEnd::Deposed(reason) | TermEnd::Aborted(reason)) => {
                 over.send_replace(Some(reason));
                 return;
             }
@@ -86,53 +83,76 @@ fn published_name(leader: &Leader) -> String {
     published.unwrap_or_else(|| leader.pid.address.ip().to_string())
 }
 
-/// Contends once, and leads if elected. Returns when it leads no more or never will.
-async fn candidacy(daemon: &Arc<Daemon>, options: &ZooKeeperOptions) -> TermEnd {
-    let settings = match daemon.settings() {
-        Ok(settings) => settings,
-        Err(error) => return TermEnd::Aborted(with_causes(&error)),
-    };
-    // Detectors of all kinds read this, so the names are the old ones.
-    let info = master::master_info(&settings).to_json(Names::V0);
-    let contender = Contender::start(&options.url, options.session_timeout, info.into_bytes());
-    let end = match contender.elected().await {
-        Ok(epoch) => lead(daemon, options, &contender, settings, epoch).await,
-        Err(error) => refused(&error),
-    };
-    // Nothing of this term may act once the next master leads.
-    daemon.stand_by().await;
-    contender.withdraw().await;
-    end
+/// One candidacy, with the term that it may lead to.
+struct Candidate<'a> {
+    daemon: &'a Daemon,
+    options: &'a ZooKeeperOptions,
+    settings: master::Config,
+    contender: Contender,
 }
 
-async fn lead(
-    daemon: &Arc<Daemon>,
-    options: &ZooKeeperOptions,
-    contender: &Contender,
-    settings: master::Config,
-    epoch: Epoch,
-) -> TermEnd {
-    daemon.recovers();
-    tracing::info!(%epoch, "elected: reading the registry");
-    let end = tokio::select! {
-        end = reign(daemon, options, contender, settings, epoch) => end,
-        error = contender.ended() => TermEnd::Deposed(with_causes(&error)),
-    };
-    // Before anything is waited for: from this moment on nothing is done in this term.
-    tracing::warn!(%epoch, reason = end.reason(), "the master leads no more");
-    end
-}
+impl<'a> Candidate<'a> {
+    fn start(daemon: &'a Daemon, options: &'a ZooKeeperOptions) -> Result<Self, StartError> {
+        let settings = daemon.settings()?;
+        // Detectors of all kinds read this, so the names are the old ones.
+        let info = master::master_info(&settings).to_json(Names::V0);
+        let contender = Contender::start(&options.url, options.session_timeout, info.into_bytes());
+        Ok(Self { daemon, options, settings, contender })
+    }
 
-async fn reign(
-    daemon: &Arc<Daemon>,
-    options: &ZooKeeperOptions,
-    contender: &Contender,
-    settings: master::Config,
-    epoch: Epoch,
-) -> TermEnd {
-    match begin(daemon, options, contender, settings, epoch).await {
-        Ok(term) => term.ended().await,
-        Err(error) => unreadable(&error),
+    /// Contends, and leads if elected. Returns when it leads no more or never will; without an end when the
+    /// daemon stops.
+    async fn run(self, stopping: &mut watch::Receiver<bool>) -> Option<TermEnd> {
+        let end = tokio::select! {
+            end = self.contend() => Some(end),
+            () = stopped(stopping) => None,
+        };
+        // Nothing of this term may act once the next master leads.
+        match end {
+            Some(_) => self.daemon.stand_by().await,
+            None => self.daemon.finish().await,
+        }
+        self.contender.withdraw().await;
+        end
+    }
+
+    async fn contend(&self) -> TermEnd {
+        let epoch = match self.contender.elected().await {
+            Ok(epoch) => epoch,
+            Err(error) => return refused(&error),
+        };
+        self.daemon.recovers();
+        tracing::info!(%epoch, "elected: reading the registry");
+        let end = tokio::select! {
+            end = self.lead(epoch) => end,
+            error = self.contender.ended() => TermEnd::Deposed(with_causes(&error)),
+        };
+        // Before anything is waited for: from this moment on nothing is done in this term.
+        tracing::warn!(%epoch, reason = end.reason(), "the master leads no more");
+        end
+    }
+
+    async fn lead(&self, epoch: Epoch) -> TermEnd {
+        match self.begin(epoch).await {
+            Ok(term) => term.ended().await,
+            Err(error) => unreadable(&error),
+        }
+    }
+
+    async fn begin(&self, epoch: Epoch) -> Result<Arc<Term>, StartError> {
+        let options = self.options.clone();
+        let open = move || {
+            if options.registry_in_memory {
+                term::embedded(&RegistryStore::InMemory)
+            } else {
+                term::shared(&options, epoch)
+            }
+        };
+        let registry = term::open_registry(open).await?;
+        let settings = self.settings.clone();
+        let term = self.daemon.lead(settings, registry, Some(self.contender.lease())).await?;
+        tracing::info!(address = %self.daemon.node.address(), %epoch, "the master leads");
+        Ok(term)
     }
 }
 
@@ -145,33 +165,6 @@ fn unreadable(error: &StartError) -> TermEnd {
         StartError::Registry(RegistryError::Deposed { .. } | RegistryError::Ensemble { .. })
     );
     if may_pass { TermEnd::Deposed(reason) } else { TermEnd::Aborted(reason) }
-}
-
-async fn begin(
-    daemon: &Arc<Daemon>,
-    options: &ZooKeeperOptions,
-    contender: &Contender,
-    settings: master::Config,
-    epoch: Epoch,
-) -> Result<Arc<Term>, StartError> {
-    let store = options.clone();
-    let registry = term::open_registry(move || match store.registry_in_memory {
-        true => term::embedded(&RegistryStore::InMemory),
-        false => term::shared(&store, epoch),
-    })
-    .await?;
-    let term = Term::begin(Beginning {
-        node: daemon.node.clone(),
-        clock: daemon.clock,
-        dropped_streams: Arc::clone(&daemon.dropped_streams),
-        settings,
-        registry,
-        lease: Some(contender.lease()),
-    })?;
-    let term = Arc::new(term);
-    daemon.lead(Arc::clone(&term)).await;
-    tracing::info!(address = %daemon.node.address(), %epoch, "the master leads");
-    Ok(term)
 }
 
 fn refused(error: &ContenderError) -> TermEnd {

@@ -204,10 +204,11 @@ impl Machine for Shell {
                 }
                 self.event(now, event);
             }
-            Command::Messages(events) => {
+            Command::Messages { events, room } => {
                 for event in events {
                     self.event(now, event);
                 }
+                drop(room);
             }
             Command::Request { request, event, reply, stream } => {
                 self.waiting.insert(request, Waiting { reply, stream });

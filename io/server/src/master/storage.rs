@@ -13,9 +13,9 @@ use master::effect::RegistryChange;
 use master::event::{Event, WriteId};
 
 use super::commands::Command;
-use crate::causes::with_causes;
 use crate::event_loop::Inputs;
 use crate::metrics::Latencies;
+use protocol::causes::with_causes;
 
 /// How many writes may wait for the disk. Beyond it the master waits too: it may not go on without its registry.
 const WRITES_MAX: usize = 65_536;
