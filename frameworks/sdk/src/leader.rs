@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use coordination::{Detected, Detection, Detector, Leader, SESSION_TIMEOUT_DEFAULT};
+use protocol::causes::with_causes;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::Incoming;
-use protocol::causes::with_causes;
 
 /// The framework does not listen any more.
 #[derive(Debug)]
